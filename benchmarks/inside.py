@@ -38,7 +38,8 @@ def _config(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.versions == "header":
         bench |= {"version_by": "header", "versions": {"v1": {}, "v2": {}}}
     routes = [_route(number, by_pattern=chosen.patterns) for number in range(chosen.routes)]
-    return {"services": {"bench": bench}, "policies": policies, "routes": routes}
+    gateway = {"tracing": {"sample": chosen.traced}} if chosen.traced is not None else {}
+    return {"gateway": gateway, "services": {"bench": bench}, "policies": policies, "routes": routes}
 
 
 def _route(number: int, *, by_pattern: bool) -> dict[str, str]:
@@ -125,6 +126,7 @@ async def _measure(chosen: argparse.Namespace) -> None:
         found.append((time.thread_time() - before) / _ROUND * 1e6)
         if log is not None:
             log.flush()
+        worker.spans.clear()
     if found:
         found.sort()
         middle = found[len(found) // 2]
@@ -151,6 +153,7 @@ def main(arguments: Sequence[str]) -> None:
         choices=["header", "ignored"],
         help="a service of two, chosen by a field; or of none, for comparison",
     )
+    parser.add_argument("--traced", type=float, help="the share of requests that have spans; nobody sends them")
     parser.add_argument("--steps", action="store_true", help="count instructions of the interpreter, not time")
     parser.add_argument("--seconds", type=float, default=5)
     uvloop.run(_measure(parser.parse_args(arguments)))

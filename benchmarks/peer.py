@@ -19,6 +19,7 @@ WEBSOCKET = "websocket"  # as plain, and switching to WebSocket
 CACHE = "cache"  # as plain, with a cache
 COMPRESS = "compress"  # as plain, and compressing
 TOKENS = "tokens"  # as plain, and verifying tokens
+TRACED = "traced"  # as policies, with spans
 CACHED_POLICIES = "cached policies"  # as policies, with a cache behind them
 
 
@@ -62,4 +63,4 @@ class Peer:
     @property
     def label(self) -> str:
         """`nginx` with policies, `nginx plain` without."""
-        return self.name if self.stack in (POLICIES, SHARED, CACHED_POLICIES) else f"{self.name} {self.stack}"
+        return self.name if self.stack in (POLICIES, SHARED, TRACED, CACHED_POLICIES) else f"{self.name} {self.stack}"

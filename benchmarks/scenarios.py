@@ -24,6 +24,7 @@ from benchmarks.peer import (
     SHARED,
     TLS,
     TOKENS,
+    TRACED,
     WEBSOCKET,
 )
 from benchmarks.request import CACHEABLE, EXPORT, MEBIBYTE, REPORT, Request
@@ -109,6 +110,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         only=frozenset({"nginx+lua", "portico"}),
     ),
     Scenario("redis-limit", "all policies, the limit in memory and in Redis", SHARED, _one(Wrk(_GET)), rounds=5),
+    Scenario("traced", "all policies, with spans for OpenTelemetry", TRACED, _one(Wrk(_GET)), rounds=5),
     Scenario("plain", "small GET, nothing but passing on", PLAIN, _one(Wrk(_GET)), rounds=5),
     Scenario(
         "post",

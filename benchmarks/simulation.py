@@ -14,6 +14,7 @@ from portico.config import Config
 from portico.core.fields import PASSES, REQUEST_DROP
 from portico.observe.access_log import AccessLog
 from portico.observe.metrics import Metrics
+from portico.observe.tracing import Sampling, Tracer
 from portico.proxy.gateway import Gateway
 from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams.instance import Instance
@@ -91,18 +92,32 @@ class _Loop:
             callback(*arguments)
 
 
+def _tracer(config: Config, export: Callable[[bytes], None]) -> Tracer:
+    tracer = Tracer(lambda _: None)
+    assert config.gateway.tracing is not None
+    tracer.sample(Sampling(config.gateway.tracing.sample))
+    tracer.routes = {route.name: route.path for route in config.all_routes}
+    tracer.export = export
+    return tracer
+
+
 class Simulation:
     """A worker with clients and services at its ends: one of each per connection."""
 
     def __init__(self, config: Mapping[str, Any], log: AccessLog | None = None, response: bytes = RESPONSE) -> None:
         self._response = response
+        self.spans: list[bytes] = []
+        """Those of exchanges that are recorded."""
         self._loop = _Loop()
         loop = cast(asyncio.AbstractEventLoop, self._loop)
         deadlines, turn = Deadlines(loop), Turn(loop)
         vars(turn_module)["write"] = _write
         metrics = Metrics()
         builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
-        gateway = Gateway(builder.build(Config.model_validate(config), 1), metrics, log, 0, loop)
+        own = Config.model_validate(config)
+        gateway = Gateway(builder.build(own, 1), metrics, log, 0, loop)
+        if own.gateway.tracing is not None:
+            gateway.trace(_tracer(own, self.spans.append))
         server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP, PASSES)
         *instances, _ = builder.live.instances()
         self._clients = [_connected(server) for _ in range(CONNECTIONS)]

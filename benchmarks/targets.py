@@ -99,6 +99,18 @@ TARGETS: tuple[Target, ...] = (
         _quotient(metrics.CPU, ("portico, limit in Redis", ""), ("portico", "")),
         1.5,
     ),
+    Target(
+        "traces of 1 %, CPU: with ÷ without",
+        "traced",
+        _quotient(metrics.CPU, ("portico, 1 % traced", ""), ("portico", "")),
+        1.05,
+    ),
+    Target(
+        "traces of all, CPU: with ÷ without",
+        "traced",
+        _quotient(metrics.CPU, ("portico, all traced", ""), ("portico", "")),
+        1.5,
+    ),
     Target("plain, CPU: Portico ÷ nginx", "plain", _over(metrics.CPU, "nginx"), 1.3),
     Target("plain, CPU: Portico ÷ nginx that sends as much", "plain", _over(metrics.CPU, "nginx, fields sent"), 1.3),
     Target(

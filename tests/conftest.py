@@ -37,6 +37,9 @@ def collected_after_the_module() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def collected_after_the_test() -> Iterator[None]:
-    """A test that leaves a connection or a file open fails itself: collected later, it would fail another one."""
+    """A test that leaves a connection or a file open fails itself: collected later, it would fail another one.
+
+    What has become old within the test is left to the end of its module: looking at all takes 2 ms, 30 s in all tests.
+    """
     yield
-    gc.collect()
+    gc.collect(1)

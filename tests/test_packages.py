@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "portico"
 PAGE = (ROOT / "docs" / "life-of-a-request.md").read_text(encoding="utf-8")
 PACKAGES = (
-    *("cli", "demo", "testing", "processes", "snapshot", "render", "imports", "config", "proxy", "upstreams"),
+    *("cli", "demo", "testing", "processes", "snapshot", "plan", "render", "imports", "config", "proxy"),
+    "upstreams",
     *("plugin", "policies", "wire", "observe", "openapi", "client", "net", "core"),
 )
 """From the one that imports most to the one that imports nothing."""

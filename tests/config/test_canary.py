@@ -122,7 +122,7 @@ def test_one_that_never_goes_back_is_warned_of(load: Load, abort_if: str, warned
 def test_a_state_directory_that_cannot_be_used(load: Load, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name, is_wrong in (("new/deep", False), ("file", True), ("file/below", True)):
-        (*lines,) = file_problems(
-            load(f"gateway: {{state_dir: {tmp_path / name}}}\nservices: {{a: {{url: http://h}}}}")
+        (*lines,) = map(
+            str, file_problems(load(f"gateway: {{state_dir: {tmp_path / name}}}\nservices: {{a: {{url: http://h}}}}"))
         )
         assert [line.partition(": ")[2][:17] for line in lines] == ["gateway.state_dir"] * is_wrong

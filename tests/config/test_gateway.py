@@ -90,10 +90,10 @@ def test_what_the_log_cannot_be(load: Load, written: str, message: str) -> None:
 
 
 def test_only_a_file_is_rotated(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    (found,) = file_problems(load("gateway: {log: {access: stdout, rotate: {}}}"))
+    (found,) = map(str, file_problems(load("gateway: {log: {access: stdout, rotate: {}}}")))
     assert found.endswith("gateway.log.rotate: only a file is rotated, and access is stdout")
     monkeypatch.setattr("portico.observe.log_targets._LOCAL_SYSLOG", ())
-    (found,) = file_problems(load("gateway: {log: {access: syslog}}"))
+    (found,) = map(str, file_problems(load("gateway: {log: {access: syslog}}")))
     assert "gateway.log.access: there is no syslog on this machine" in found
 
 
@@ -219,6 +219,6 @@ def test_without_redis_py_an_error_says_how_to_get_it(
     config = load(f"services: {{a: {{url: http://h}}}}\ngateway: {{{key}: {value}}}\n")
     assert file_problems(config) == []
     monkeypatch.setattr("portico.net.redis.connection.find_spec", lambda name: None)
-    (problem,) = file_problems(config)
+    (problem,) = map(str, file_problems(config))
     assert f"gateway.{key}: needs redis-py" in problem
     assert "pip install 'portico-gateway[redis]'" in problem

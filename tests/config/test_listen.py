@@ -209,5 +209,5 @@ def test_certificates_of_each_are_read(load: Load, tmp_path: Path) -> None:
     own = Authority(tmp_path).leaf("own", "localhost")
     good, bad = f"certificate: {own.certificate}, key: {own.key}", "certificate: /absent, key: /absent"
     config = load(text(f"{{port: 1, tls: {{{good}}}}}, {{port: 2, tls: {{{good}, certificates: [{{{bad}}}]}}}}"))
-    (problem,) = file_problems(config)
+    (problem,) = map(str, file_problems(config))
     assert "gateway.listen[1].tls.certificates[0].certificate: /absent: No such file or directory" in problem

@@ -186,7 +186,8 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         (
             "squeeze: {}",
             "squeeze: unknown policy; there are auth, authorize, cache, compress, cors, decompress, deny, errors, "
-            "headers, identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform, validate",
+            "headers, identity, ip_filter, mcp, plugins, rate_limit, rewrite_cookies, rewrite_location, transform, "
+            "validate",
         ),
         ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
         ("rewrite_location: ", "write rewrite_location: true, or rewrite_location: false to turn it off"),
@@ -241,7 +242,7 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("plugins: [{use: 'a:B', with: 5}]", "plugins[0].with: expected keys and values"),
         (
             "plugins: [{use: 'a:B', after: auht}]",
-            "plugins[0].after: expected one of compress, headers, ip_filter, deny, cors, rate_limit, auth, "
+            "plugins[0].after: expected one of compress, headers, ip_filter, deny, cors, mcp, rate_limit, auth, "
             'authorize, identity, decompress, transform, validate; did you mean "auth"?',
         ),
         (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from config.conftest import Load, Report
-from portico.config import dump_config, expired_certificates, file_problems, load_dumped, warnings_for
+from portico.config import Problem, dump_config, expired_certificates, file_problems, load_dumped, warnings_for
 from support.authority import Authority
 
 WHOLE = """\
@@ -97,12 +97,12 @@ def test_half_a_pair(report: Report, half: str) -> None:
 # ---- files
 
 
-def lines_of(problems: list[str]) -> list[int]:
-    return [int(problem.split(":")[1]) for problem in problems]
+def lines_of(problems: list[Problem]) -> list[int | None]:
+    return [problem.line for problem in problems]
 
 
-def without_places(problems: list[str]) -> list[str]:
-    return [problem.partition(": ")[2] for problem in problems]
+def without_places(problems: list[Problem]) -> list[str]:
+    return [str(problem).partition(": ")[2] for problem in problems]
 
 
 def test_files_that_can_be_used(load: Load, authority: Authority) -> None:

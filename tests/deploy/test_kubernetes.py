@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -46,6 +45,8 @@ def gateway(cluster: Cluster) -> Document:
 
 def validated(document: Document) -> bool:
     """Whether its kind is known; raises where it is and the document is wrong."""
+    import kubernetes_validate  # type: ignore[import-untyped]  # it takes a second, which every process would pay
+
     try:
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     except kubernetes_validate.SchemaNotFoundError:

@@ -7,7 +7,7 @@ A comment before a block, `<!-- example: WORDS -->`, says what the block is, whe
 | `file NAME` | is the content of a file, for the commands that follow |
 | `terminal` | is a command that goes on while the next ones are entered |
 | `wrong` | is a configuration that has to be refused |
-| `other` | is YAML of another program |
+| `other`, `other NAME` | is YAML of another program, which commands find in a file |
 | `not run: WORD` | is not run, for one of the `REASONS` |
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 _BLOCK = re.compile(r"(?:^<!-- example: ([^>]*?) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,6 +23,7 @@ class Block(NamedTuple):
     note: str
 
 
+@cache
 def blocks(page: str) -> list[Block]:
     """All of a page. The comment is `<!-- example: WORDS -->`, which neither GitHub nor the site shows."""
     return [

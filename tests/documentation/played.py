@@ -90,7 +90,7 @@ class Player:
 
     def _play(self, block: Block, text: str, shown: str) -> bool:
         kind, _, name = block.note.partition(" ")
-        if kind == "file":
+        if name and kind in ("file", "other"):
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -107,10 +107,11 @@ class Player:
         return True
 
     def play_alone(self, block: Block) -> bool:
-        """Whether all commands of a block succeed, and print what a session shows, whatever its numbers are."""
+        """Whether all commands of a block succeed; those of a session print what it shows, whatever its numbers are."""
         text = self._own(block.text)
         if not text.startswith("$ "):
             return _FAILED not in self._entered(f"trap 'echo {_FAILED}' ERR\n{text}")
+        self._entered("trap - ERR")
         for command, shown in _COMMAND.findall(text):
             printed = self._entered(command)
             assert matches(_numberless(printed), _numberless(shown)), f"{command}\nprints\n{printed}\nand not\n{shown}"

@@ -16,7 +16,7 @@ from live.render_cases import CASES, Case, ask, compare, configuration, service
 from portico.config import Config, load_text
 from portico.core.errors import MessageError
 from portico.core.messages import Fields
-from portico.core.paths import segments_of
+from portico.core.paths import normalised, segments_of
 from portico.proxy.routing.router import Router
 from portico.render import Rendering
 from portico.snapshot.routing import rule_of
@@ -48,19 +48,33 @@ class Both:
         """Both give the same answer. A case of a route that is listed is skipped: nothing else may differ."""
         if (route := route_of(self.routes, case)) in self.lost:
             pytest.skip(f"listed: the route {route} is otherwise there")
-        compare(case, *self.ask(case))
+        theirs, ours = self.ask(case)
+        if theirs.status == 400 and _is_needless(case):
+            pytest.skip("a path with a needless percent-encoding is refused, as the head of the file says")
+        compare(case, theirs, ours)
 
     def compared(self) -> int:
         """How many cases are compared."""
         return sum(route_of(self.routes, case) not in self.lost for case in CASES)
 
 
+def _is_needless(case: Case) -> bool:
+    """Whether the path has something encoded that needs no encoding."""
+    path = case.target.partition("?")[0].encode()
+    return normalised(path).count(b"%") < path.count(b"%")
+
+
 @contextmanager
-def beside(render: Callable[[Config], Rendering], start: Start, directory: Path) -> Iterator[Both]:
-    """The target and Portico, with one service behind both."""
+def beside(
+    render: Callable[[Config], Rendering],
+    start: Start,
+    directory: Path,
+    configure: Callable[[str, Path], dict[str, Any]] = configuration,
+) -> Iterator[Both]:
+    """The target and Portico, with one service behind both; `configure` makes routes of its URL and a directory."""
     with ExitStack() as stack:
         backend = stack.enter_context(Backend(service))
-        written, port = configuration(backend.url, directory), free_port()
+        written, port = configure(backend.url, directory), free_port()
         config = load(written, port)
         rendering = render(config)
         stack.enter_context(start(rendering, port, directory))

@@ -325,21 +325,6 @@ CASES: Final = (
     # compression
     get("/small-again/1", 200, "/1", "Accept-Encoding: gzip"),
     get("/packed/1", 200, "/1"),
-    # keys of every kind
-    *(get("/keys/1", 200, "/1", bearer(by(algorithm))) for algorithm in KEYS),
-    *(get("/keys/1", 401, None, bearer(altered(by(algorithm)))) for algorithm in KEYS),
-    get("/keys/1", 401, None, bearer(token())),
-    get("/keys/1", 401, None, bearer(forged())),
-    get("/keys/1", 401, None, bearer(by("RS256", kid="ES256"))),
-    get("/keys/1", 401, None, bearer(by("RS256", typ="secevent+jwt"))),
-    get("/keys/1", 401, None, bearer(by("RS256", crit=["exp"]))),
-    get("/issued/1", 200, "/1", bearer(by("ES256", iss="https://one.example", aud="b"))),
-    get("/issued/1", 401, None, bearer(by("ES256", iss="https://one.example", aud="c"))),
-    get("/issued/1", 401, None, bearer(by("RS256", iss="https://one.example", aud="b"))),
-    get("/issued/1", 200, "/1", bearer(by_rsa(iss="https://two.example"))),
-    get("/issued/1", 401, None, bearer(jwt.encode({"iss": "https://two.example"}, RSA, "RS256"))),
-    get("/issued/1", 401, None, bearer(by_rsa(iss="https://three.example"))),
-    get("/issued/1", 401, None, bearer(by_rsa())),
     # where tokens are
     get("/shown/1?a=b&token=" + token(), 200, "/1?a=b"),
     get("/shown/1?%74oken=" + token(), 200, "/1"),
@@ -354,18 +339,6 @@ CASES: Final = (
     get("/maybe-known/1", 200, "/1", key("open-sesame")),
     get("/maybe-known/1", 401, None, key("wrong")),
     get("/maybe-known/1", 401, None, bearer("wrong"), key("open-sesame")),
-    # what a name may be
-    get("/token/1", 200, "/1", bearer(token(username="Jos\u00e9 %", scope="a \u00e9"))),
-    get("/token/1", 200, "/1", bearer(token(sub="", scopes=["a", "b"]))),
-    get("/token/1", 401, None, bearer(token(sub="a\r\nX-Evil: 1"))),
-    get("/token/1", 401, None, bearer(token(sub="a\u2028"))),
-    get("/token/1", 401, None, bearer(token(username=7))),
-    get("/token/1", 401, None, bearer(token(scope=["a b"]))),
-    get("/token/1", 401, None, bearer(token(scope={"a": "b"}))),
-    get("/token/1", 401, None, bearer(token(exp=True))),
-    get("/token/1", 401, None, bearer(token(exp=-1))),
-    get("/token/1", 401, None, bearer(token() + "=")),
-    get("/token/1", 401, None, bearer(token(filler="x" * 9000))),
     # what somebody may do
     get("/reading/1", 200, "/1", bearer(token(scope="other read"))),
     get("/reading/1", 403, None, bearer(token(scope="reads"))),
@@ -390,6 +363,59 @@ CASES: Final = (
     Case("PUT", "/sized/1", 200, "/1", size=11 << 20),
     Case("PATCH", "/sized/1", 200, "/1", size=11),
 )
+
+HARD: Final = (
+    # keys of every kind
+    *(get("/keys/1", 200, "/1", bearer(by(algorithm))) for algorithm in KEYS),
+    *(get("/keys/1", 401, None, bearer(altered(by(algorithm)))) for algorithm in KEYS),
+    get("/keys/1", 401, None, bearer(token())),
+    get("/keys/1", 401, None, bearer(forged())),
+    get("/keys/1", 401, None, bearer(by("RS256", kid="ES256"))),
+    get("/keys/1", 401, None, bearer(by("RS256", typ="secevent+jwt"))),
+    get("/keys/1", 401, None, bearer(by("RS256", crit=["exp"]))),
+    get("/issued/1", 200, "/1", bearer(by("ES256", iss="https://one.example", aud="b"))),
+    get("/issued/1", 401, None, bearer(by("ES256", iss="https://one.example", aud="c"))),
+    get("/issued/1", 401, None, bearer(by("RS256", iss="https://one.example", aud="b"))),
+    get("/issued/1", 200, "/1", bearer(by_rsa(iss="https://two.example"))),
+    get("/issued/1", 401, None, bearer(jwt.encode({"iss": "https://two.example"}, RSA, "RS256"))),
+    get("/issued/1", 401, None, bearer(by_rsa(iss="https://three.example"))),
+    get("/issued/1", 401, None, bearer(by_rsa())),
+    # what a name may be
+    get("/token/1", 200, "/1", bearer(token(username="Jos\u00e9 %", scope="a \u00e9"))),
+    get("/token/1", 200, "/1", bearer(token(sub="", scopes=["a", "b"]))),
+    get("/token/1", 401, None, bearer(token(sub="a\r\nX-Evil: 1"))),
+    get("/token/1", 401, None, bearer(token(sub="a\u2028"))),
+    get("/token/1", 401, None, bearer(token(username=7))),
+    get("/token/1", 401, None, bearer(token(scope=["a b"]))),
+    get("/token/1", 401, None, bearer(token(scope={"a": "b"}))),
+    get("/token/1", 401, None, bearer(token(exp=True))),
+    get("/token/1", 401, None, bearer(token(exp=-1))),
+    get("/token/1", 401, None, bearer(token() + "=")),
+    get("/token/1", 401, None, bearer(token(filler="x" * 9000))),
+    # what a path has in it
+    get("/dotted/a.x", 403),
+    get("/dotted/a%0Ab.x", 403),
+    get("/dotted/a%0D.x", 403),
+    get("/dotted/%FF.x", 403),
+    get("/dotted/%C3%A9.x", 403),
+    get("/dotted//a.x", 403),
+    get("/vllm//x", 200, "//x"),
+    get("/hidden/x", 403),
+    get("/hidden/open", 200, "/hidden/open"),
+    get("/hidden/open//x", 200, "/hidden/open//x"),
+    get("/hidden/open//not", 400),
+    get("/hidden/open/%2Fnot", 400),
+    get("/hidden/open%2Fnot", 400),
+    get("/hidden/open/%6Eot", 403),
+    get("/hidden/open/;/not", 400),
+    get("/hidden/open/not%2F", 400),
+    get("/hidden/open/%256Eot", 400),
+    get("/VLLM/x", 404),
+    # what a redirect puts behind a path
+    *(get(f"/behind{path}{query}", 307) for path in ("", "/", "/x%20y/z") for query in ("", "?x=1&y")),
+    get("/unasked/a?x=1", 307),
+)
+"""More of them, which are easily answered wrong: keys of every kind, odd tokens, odd paths."""
 
 COMPARED: Final = (
     *("location", "set-cookie", "vary", "allow", "retry-after", "x-powered-by", "x-added", "x-removed", "x-why"),
@@ -422,6 +448,10 @@ def service(connection: Connection) -> None:
         path, _, query = asked.target.partition("?")
         fields = [("Content-Type", "application/json")]
         status = "200"
+        if path.endswith("/socket") and asked.get("upgrade"):
+            head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            connection.send(head.encode() + described(asked, connection.backend))
+            return
         if path.endswith("/answer"):
             said = parse_qsl(query)
             status = dict(said).get("status", status)

@@ -42,7 +42,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         split = [{"service": "old", "weight": 1}, {"service": "new", "weight": 1}]
         dns = {"dns": {"name": "none.invalid", "port": 80}}
         config: dict[str, Any] = {
-            "gateway": {"redis_url": away, "listen": listen},
+            "gateway": {
+                "redis_url": away,
+                "listen": listen,
+                "tracing": {"endpoint": f"http://127.0.0.1:{free_port()}"},
+            },
             "services": {"old": old, "new": new, "found": {"discover": "redis"}, "named": {"discover": dns}},
             "policies": {"cache": True, "compress": {"min_size": 0}, "rate_limit": {"requests_per_minute": 6000}},
             "routes": [

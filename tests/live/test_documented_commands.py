@@ -65,8 +65,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
     [pytest.param(each, id=each.where) for each in examples("sh") if not each.reason and each.page != TUTORIAL],
 )
 def test_commands_do_what_the_page_says(reader: Player, example: Any) -> None:
-    others = [each.block for each in examples("yaml") if each.page == example.page]
+    others = [each.block for kind in ("yaml", "text") for each in examples(kind) if each.page == example.page]
     for block in others:
-        if block.note.startswith("file ") and block.note != "file portico.yaml":
+        if block.note.startswith(("file ", "other ")) and block.note != "file portico.yaml":
             reader.play([block])
     assert reader.play_alone(example.block), example.where

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from portico.core.passwords import hashed
 from support.authority import Authority
 from support.backend import Backend
+from support.passwords import hashed
 from support.process import free_port
 from support.service import UvicornService
 from support.world import Gateway

@@ -10,14 +10,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from openapi_spec_validator import validate
 
-from portico.core.passwords import hashed
 from support.apps import serving
 from support.backend import Backend, Connection, Refusing
 from support.browser import needs_chromium
 from support.client import ask
 from support.documented_apps import OLD, orders, pages, users
+from support.openapi_validator import validate
+from support.passwords import hashed
 from support.scripts import hung
 from support.tokens import SECRET
 from support.world import Gateway, until

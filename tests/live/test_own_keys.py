@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from portico.core.passwords import hashed
 from portico.policies.auth.keys import key_set
 from support.backend import Backend
+from support.passwords import hashed
 from support.portico import run_portico
 from support.redis_process import RedisProcess
 from support.tokens import SECRET, bearer, token

@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 import pytest
 
 from portico.core.api_keys import digest_of, new_key
-from portico.core.passwords import hashed
 from support.backend import Backend, Connection
 from support.client import Wire, request
 from support.messages import Message
+from support.passwords import hashed
 from support.tokens import SECRET, bearer, token
 from support.world import Gateway
 

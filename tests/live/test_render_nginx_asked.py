@@ -25,6 +25,11 @@ from support.world import Gateway
 pytestmark = pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed")
 
 CORS: Final = {"cors": {"allow_origins": ["https://app.example.com"]}}
+PAGE: Final = {
+    "html": {"body": '<style>b {color: red}</style><b>{status} {title}</b> "$host" \\n {request_id}'},
+    "json": {"error": {"code": "{status}", "why": "{title} $1"}},
+}
+REFUSED: Final = [{"when": {"headers": {"X-Bad": True}}}]
 UNLIKE: Final = frozenset({"x-forwarded-port", "x-forwarded-host", "x-original-url", "x-request-id", "traceparent"})
 """Fields of requests that are not the same with two gateways."""
 
@@ -84,6 +89,8 @@ def configuration(services: dict[str, str], asked: str) -> dict[str, Any]:
                 "service": "own",
                 "mirror": {"service": "other", "methods": ["POST"], "max_body": 5},
             },
+            {"path": "/paged", "service": "own", "policies": {"errors": {"4xx": PAGE}, "deny": REFUSED}},
+            {"path": "/broken-page", "service": "own", "policies": {"errors": {"5xx": {**PAGE, "intercept": True}}}},
             {"path": "/stays", "service": "both"},
             {"path": "/packed", "service": "own", "policies": {"compress": {"encodings": ["gzip"], "cookies": True}}},
             {"path": "/stored", "service": "own", "policies": {"cache": {"ttl": 60, "key": {"cookies": ["lang"]}}}},
@@ -96,11 +103,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with ExitStack() as stack:
         own, asked, other = (stack.enter_context(Backend(service)) for _ in range(3))
         written, port = configuration({"own": own.url, "other": other.url}, asked.url), free_port()
-        rendering = render_nginx(load(written, port))
-        assert rendering.losses == ()
+        own_gateway = {"host": "127.0.0.1", "port": port, "log": {"access": "off"}, "trusted_proxies": ["127.0.0.0/8"]}
+        rendering = render_nginx(load({**written, "gateway": own_gateway}, port))
+        assert [loss.what for loss in rendering.losses] == ["gateway.trusted_proxies"]
         stack.enter_context(start_nginx(rendering, port, tmp_path_factory.mktemp("nginx")))
         unchecked = {name: {**each, "health_check": False} for name, each in written["services"].items()}
-        gateway = stack.enter_context(Gateway({**written, "services": unchecked}))
+        trusting = {"trusted_proxies": own_gateway["trusted_proxies"]}
+        gateway = stack.enter_context(Gateway({**written, "services": unchecked, "gateway": trusting}))
         gateway.clean = False  # it reports the service that breaks
         yield World(port, gateway.port, own, asked, other)
 
@@ -148,6 +157,33 @@ def test_pages_can_read_a_refusal(world: World, path: str, status: int, after: s
         assert answer.get("access-control-allow-origin") == "https://app.example.com"
 
 
+CHAIN: Final = "X-Forwarded-For: 192.0.2.7, 127.0.0.2"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (CHAIN, "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example", "X-Forwarded-Prefix: /outer/"),
+        (CHAIN, "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example:8443"),
+        ("X-Forwarded-Proto: https, http", "X-Forwarded-Host: shop.example, inner", "X-Forwarded-Port: 8443"),
+        ("X-Forwarded-Proto: wss", "X-Forwarded-Port: 0", "X-Forwarded-Prefix: /a/../b"),
+        ("X-Forwarded-Proto: gopher", "X-Forwarded-Host: a b", "X-Forwarded-Prefix: evil"),
+        ("X-Forwarded-Host: [::1]:81", "X-Forwarded-Prefix: /a%0A"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/copied", "/open"])
+def test_proxies_in_front_are_believed(world: World, path: str, lines: tuple[str, ...]) -> None:
+    told = []
+    for answer in world.both(f"{path}/x?y=1", *lines):
+        fields = {name.lower(): value for name, value in answer.json()["fields"]}
+        told.append({name: value for name, value in fields.items() if name.startswith(("x-forwarded", "x-real"))})
+    nginx, portico = told
+    for fields, port in ((nginx, world.nginx), (portico, world.portico)):
+        if fields["x-forwarded-port"] == str(port):
+            fields["x-forwarded-port"] = "own"
+    assert nginx == portico
+
+
 def test_nobody_gets_to_where_a_service_is_asked(world: World) -> None:
     assert world.ask(world.nginx, "/.portico/auth").status == 404
 
@@ -178,6 +214,32 @@ def test_clients_stay_with_an_instance(world: World) -> None:
         later = [world.ask(port, "/stays/x", f"Cookie: {cookie}") for _ in range(8)]
         assert {answer.get("set-cookie") for answer in later} == {None}
         assert len({dict(answer.json()["fields"])["Host"] for answer in later}) == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("image/png", "application/json"),
+    ],
+)
+@pytest.mark.parametrize(("target", "status"), [("/paged/x", 403), ("/broken-page/x?status=502", 502)])
+def test_pages_are_the_same(world: World, target: str, status: int, accept: str, kind: str) -> None:
+    nginx, portico = world.both(target, f"Accept: {accept}", "X-Bad: 1", "Origin: https://app.example.com")
+    for answer in (nginx, portico):
+        assert answer.status == status
+        assert answer.get("content-type") == kind
+        assert "Accept" in str(answer.get("vary"))
+    texts = [answer.body.decode().replace(str(answer.get("x-request-id")), "ID") for answer in (nginx, portico)]
+    assert texts[0] == texts[1]
+
+
+def test_an_error_of_the_service_stays_its_own(world: World) -> None:
+    for answer in world.both("/paged/x?status=404", "Accept: text/html"):
+        assert answer.status == 404
+        assert answer.json()["target"] == "/x?status=404"
 
 
 def test_responses_are_compressed(world: World) -> None:

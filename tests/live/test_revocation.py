@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from portico.core.passwords import hashed
 from support.backend import Backend
 from support.client import ask
 from support.messages import Message
+from support.passwords import hashed
 from support.portico import run_portico
 from support.process import free_port
 from support.redis_servers import RedisServer

@@ -11,10 +11,10 @@ from typing import Any, Final
 import pytest
 
 from portico.core.api_keys import digest_of, new_key
-from portico.core.passwords import hashed
 from portico.net.redis.connection import connect_sync
 from support.backend import Backend, Connection, Refusing
 from support.client import ask
+from support.passwords import hashed
 from support.portico import run_portico
 from support.redis_servers import RedisServer
 from support.tokens import bearer, token

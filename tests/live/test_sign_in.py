@@ -14,10 +14,10 @@ from urllib.parse import quote_plus, urlencode
 import jwt
 import pytest
 
-from portico.core.passwords import hashed
 from support.backend import Backend
 from support.client import ask
 from support.messages import Message
+from support.passwords import hashed
 from support.tokens import SECRET, bearer
 from support.world import Gateway
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlencode
 
-from portico.core.passwords import hashed
 from support.backend import Backend
+from support.passwords import hashed
 from support.redis_process import RedisProcess
 from support.tokens import SECRET
 from support.world import Gateway, until

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from openapi_spec_validator import validate
 
 from portico.openapi.document import judged
 from portico.openapi.merge import Merged, merge
 from portico.openapi.ways import Part, Requirement, Way
+from support.openapi_validator import validate
 
 OK = {"200": {"description": "fine"}}
 FASTAPI_ERRORS: dict[str, Any] = {

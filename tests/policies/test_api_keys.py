@@ -267,3 +267,34 @@ def test_what_is_learnt_again_ends_nothing() -> None:
 def test_places_that_a_key_cannot_have(written: dict[str, str], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         ApiKeySettings(**written)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([f"Authorization: Bearer {KEY}"], ("ann", BOTH)),
+        ([f"authorization:bearer   {KEY} "], ("ann", BOTH)),
+        ([f"Authorization: Bearer {OTHER}"], "credentials_invalid: the API key is unknown or revoked"),
+        ([f"Authorization: Basic {KEY}"], "credentials_missing: send one API key, as 'Authorization: Bearer KEY'"),
+        (["Authorization: Bearer"], "credentials_missing: send one API key, as 'Authorization: Bearer KEY'"),
+        ([f"X-API-Key: {KEY}"], "credentials_missing: send one API key, as 'Authorization: Bearer KEY'"),
+        (
+            [f"Authorization: Bearer {KEY}", "Authorization: Basic x"],
+            "credentials_missing: send one API key, as 'Authorization: Bearer KEY'",
+        ),
+    ],
+)
+def test_keys_as_bearer_tokens(lines: list[str], expected: Any) -> None:
+    asked = World(key_of(), api_key={"bearer": True}).ask(*lines)
+    assert whose(asked) == expected
+    if isinstance(asked, Exchange):
+        assert asked.request is not None
+        assert b"authorization" not in asked.request.fields.names, "the service does not get it"
+
+
+@pytest.mark.parametrize(
+    "written", [{"api_key": {"bearer": True, "header": "X-Key"}}, {"api_key": {"bearer": True}, "jwt": {}}]
+)
+def test_a_bearer_is_one_thing(written: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"one place|what comes as Bearer is for jwt"):
+        AuthSettings(**written)

@@ -460,7 +460,7 @@ def test_scopes(needed: list[str], held: tuple[str, ...], allowed: bool) -> None
 def test_a_chain_has_the_order_of_the_table() -> None:
     keys = [step.key for step in STEPS]
     assert keys.index("cors") < keys.index("auth") < keys.index("authorize")
-    assert keys.count("rate_limit") == 4, "before and behind auth, those that are enforced first"
+    assert keys.count("rate_limit") == 5, "before and behind auth, those that are enforced first; then what reads costs"
     settings: dict[str, tuple[Any, str]] = {
         "authorize": (AuthorizeSettings(scopes=["a"]), "gateway"),
         "auth": (AuthSettings(jwt=JwtSettings(secret=SecretStr(SECRET))), "gateway"),

@@ -1,19 +1,23 @@
-"""No key is dropped silently: what is written is in the target's table of rendered keys, or it is listed."""
+"""No key is dropped silently: what is written is in a target's table of rendered keys, or it is listed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
 
 from portico.config import json_schema
 from portico.config.problems import KeyPath
-from portico.render.nginx.keys import TABLE
+from portico.render.envoy.keys import TABLE as ENVOY
+from portico.render.haproxy.keys import TABLE as HAPROXY
+from portico.render.nginx.keys import TABLE as NGINX
 from portico.render.written import RENDERED, UNKNOWN, shape_of, unsaid
 
 SCHEMA: Final = json_schema()
 DEPTH: Final = 9
+TABLES: Final = {"nginx": NGINX, "haproxy": HAPROXY, "envoy": ENVOY}
+each_table: Final = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
 
 def keys(schema: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -55,20 +59,22 @@ def test_the_model_has_many_keys() -> None:
     assert len(SHAPES) > 300
 
 
-def test_each_key_is_rendered_or_listed() -> None:
+@each_table
+def test_each_key_is_rendered_or_listed(table: Mapping[str, str]) -> None:
     for path in ALL:
-        listed = [*unsaid(tree_of(path, "x"), TABLE)]
+        listed = [*unsaid(tree_of(path, "x"), table)]
         shape = shape_of(path)
         above = [
             shape[: at if at >= 0 else None] for at in [i for i, letter in enumerate(shape) if letter == "."] + [-1]
         ]
-        is_rendered = any(TABLE.get(each) == RENDERED for each in above)
-        is_short = any(each.startswith(f"{shape}.") for each in TABLE)
+        is_rendered = any(table.get(each) == RENDERED for each in above)
+        is_short = any(each.startswith(f"{shape}.") for each in table)
         assert listed or is_rendered or is_short, path
 
 
-def test_the_table_names_keys_that_there_are() -> None:
-    assert {shape for shape in TABLE if shape not in SHAPES} == set()
+@each_table
+def test_the_table_names_keys_that_there_are(table: Mapping[str, str]) -> None:
+    assert {shape for shape in table if shape not in SHAPES} == set()
 
 
 @pytest.mark.parametrize(
@@ -86,10 +92,10 @@ def test_the_table_names_keys_that_there_are() -> None:
 )
 @pytest.mark.parametrize("value", [True, False, 0, "x", [], {}, {"x": 1}])
 def test_a_key_of_which_nobody_has_thought_is_listed(path: KeyPath, value: Any) -> None:
-    ((listed, why),) = unsaid(tree_of(path, value), TABLE)
+    ((listed, why),) = unsaid(tree_of(path, value), NGINX)
     assert listed[: len(path)] == path
     assert why == UNKNOWN
 
 
 def test_what_is_off_anyway_is_not_listed() -> None:
-    assert [*unsaid({"services": {"a": {"health_check": False, "sticky": False}}}, TABLE)] == []
+    assert [*unsaid({"services": {"a": {"health_check": False, "sticky": False}}}, NGINX)] == []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -16,7 +16,7 @@ from portico.cli.kept import kept
 from portico.cli.options import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
-    from portico.config import Config
+    from portico.config import Config, Problem
 
 
 def named_file(context: typer.Context, file: Path | None, config: Path | None) -> Path | None:
@@ -32,8 +32,13 @@ def path_of(config: Path | None) -> Path | None:
     return config or (Path(DEFAULT_CONFIG) if os.access(DEFAULT_CONFIG, os.F_OK) else None)
 
 
-def load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:
-    """The configuration and its file; without a file it is the demo's where that is meant."""
+def load(
+    config: Path | None, *, demo: bool = False, failed: Callable[[Sequence[Problem]], NoReturn] | None = None
+) -> tuple[Config, Path | None]:
+    """The configuration and its file; without a file it is the demo's where that is meant.
+
+    What is wrong with it ends the command, by `failed` where that is given, and else with a line each.
+    """
     path = path_of(config)
     if path is None and not demo:
         fail(
@@ -45,21 +50,27 @@ def load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | Non
     try:
         loaded = load_config(path, os.environ)
     except ConfigError as error:
+        if failed is not None:
+            failed(error.problems)
         named = path is not None and str(path) == os.environ.get("PORTICO_CONFIG")
         fail(f"{error} (PORTICO_CONFIG names it)" if named and error.problems[0].line is None else str(error))
     if problems := file_problems(loaded):
-        fail("\n".join(problems))
+        if failed is not None:
+            failed(problems)
+        fail("\n".join(map(str, problems)))
     return loaded, path
 
 
-def with_plugins(config: Config) -> Config:
-    """The configuration with the code of users' policies; what is wrong with those ends the command."""
+def with_plugins(config: Config, failed: Callable[[Sequence[str]], NoReturn] | None = None) -> Config:
+    """The configuration with the code of users' policies; what is wrong with those ends the command, as in `load`."""
     from portico.config import names_plugins, with_code
 
     if not names_plugins(config):
         return config
     problems, code = _check_in_child(config)
     if problems:
+        if failed is not None:
+            failed(problems)
         fail("\n".join(problems))
     return with_code(config, code)
 

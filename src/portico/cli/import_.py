@@ -21,6 +21,8 @@ class Source(StrEnum):
     """Whose words."""
 
     NGINX = "nginx"
+    KONG = "kong"
+    TRAEFIK = "traefik"
 
 
 def import_(

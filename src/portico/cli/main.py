@@ -17,8 +17,10 @@ from portico.cli.canary import canary
 from portico.cli.check import check, routes, schema
 from portico.cli.import_ import import_
 from portico.cli.keys import keys
+from portico.cli.logs import logs
 from portico.cli.options import examples
 from portico.cli.password import password
+from portico.cli.plan import plan
 from portico.cli.render import render
 from portico.cli.run import demo, run
 from portico.cli.services import services
@@ -71,6 +73,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         run: ("portico run", "portico run edge.yaml --reload", "portico run --host 127.0.0.1 --port 8080"),
         check: ("portico check", "portico check edge.yaml"),
         routes: ("portico routes",),
+        plan: ("portico plan new.yaml --from portico.yaml", "portico plan new.yaml --from portico.yaml --format json"),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
         import_: ("portico import nginx /etc/nginx/nginx.conf", "portico import nginx nginx.conf --output edge.yaml"),
         schema: ("portico schema > portico.schema.json",),
@@ -80,6 +83,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         services: ("portico services", "portico services --admin 127.0.0.1:9001 --json"),
         status: ("portico status",),
         reload: ("portico reload",),
+        logs: ("portico logs access.log --follow", "portico logs --status 5xx --slower 1s"),
         cache: (),
         canary: (),
         keys: (),

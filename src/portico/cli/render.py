@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,17 @@ from portico.cli.configured import load, named_file
 from portico.cli.console import count, err, fail, say
 from portico.cli.options import ConfigOption, FileArgument
 
+if TYPE_CHECKING:
+    from portico.render import Rendering
+
 
 class Target(StrEnum):
     """Whose words."""
 
+    ENVOY = "envoy"
+    GATEWAY_API = "gateway-api"
+    HAPROXY = "haproxy"
+    KONG = "kong"
     NGINX = "nginx"
 
 
@@ -32,7 +39,7 @@ def render(
     ] = False,
     lossy: Annotated[bool, typer.Option("--lossy", help="End with 0 although something could not be said.")] = False,
 ) -> None:
-    """Print the same routes as a configuration of nginx; exit code 1 if it cannot say all of them.
+    """Print the same routes as a configuration of another system; exit code 1 if it cannot say all of them.
 
     What it cannot say is listed on stderr, with file and line.
     """
@@ -45,19 +52,30 @@ def render(
         raise typer.BadParameter("this writes several files: say by --output DIR where", param_hint="--lua")
     rendering = render_nginx(loaded, lua=True) if lua else TARGETS[target.value](loaded)
     if output is None:
-        typer.echo("\n".join(rendering.files.values()), nl=False)
+        typer.echo("\n".join(_named(rendering.files)), nl=False)
     else:
-        _write(output, rendering.files)
+        _write(output, rendering)
     for loss in rendering.losses:
         say(err, str(loss))
     if rendering.losses and not lossy:
         fail(f"portico: {count(rendering.losses, 'thing')} could not be said; --lossy ends with 0 all the same")
 
 
-def _write(directory: Path, files: dict[str, str]) -> None:
+def _named(files: dict[str, str]) -> list[str]:
+    """The texts of files; of several, each begins with its name."""
+    if len(files) == 1:
+        return [*files.values()]
+    return [f"# ---- {name}\n{text}" for name, text in files.items()]
+
+
+def _write(directory: Path, rendering: Rendering) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (directory / name).write_text(text)
+        for name, text in rendering.files.items():
+            path = directory / name
+            if name in rendering.private:
+                path.touch(0o600)
+                path.chmod(0o600)
+            path.write_text(text)
     except OSError as error:
         fail(f"portico: {directory}: {error.strerror}")

@@ -27,7 +27,7 @@ def rows(config: Config) -> Iterator[tuple[str, ...]]:
             *_listeners(config, route),
             *_target(route),
             hosts_in_words(config, route) or _NONE,
-            " ".join((*_policies(route), *_mirrors(route))) or "none",
+            " ".join((*_policies(route), *_mirrors(route), *_failovers(route))) or "none",
         )
 
 
@@ -70,6 +70,13 @@ def _mirrors(route: ResolvedRoute) -> Iterator[str]:
         version = f"@{mirror.version}" if mirror.version is not None else ""
         share = f":{100 * mirror.share:g}%" if mirror.share < 1 else ""
         yield f"mirror={mirror.service}{version}{share}"
+
+
+def _failovers(route: ResolvedRoute) -> Iterator[str]:
+    """Who is asked in place of its service, and why."""
+    for failover, _ in route.failovers:
+        version = f"@{failover.version}" if failover.version is not None else ""
+        yield f"failover={failover.service}{version}:{','.join(map(str, failover.on))}"
 
 
 def _policies(route: ResolvedRoute) -> Iterator[str]:

@@ -7,6 +7,7 @@ from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSetting
 from portico.config.consumers import ConsumerLimit, ConsumerSettings
 from portico.config.directories import ApiServerSettings, DnsRecords, KubernetesService
 from portico.config.discovery import DiscoverSettings, refusal
+from portico.config.failover import FailoverSettings
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
@@ -37,10 +38,11 @@ from portico.config.services import (
 )
 from portico.config.sticky import StickySettings
 from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings, ordered_file
-from portico.config.warnings import warnings_for
+from portico.config.warnings import RULES, warnings_for
 
 __all__ = [
     "KEEP",
+    "RULES",
     "AcmeSettings",
     "ApiServerSettings",
     "CacheBounds",
@@ -56,6 +58,7 @@ __all__ = [
     "DiscoverSettings",
     "DiscoverySettings",
     "DnsRecords",
+    "FailoverSettings",
     "GatewaySettings",
     "HeaderKey",
     "HealthCheckSettings",

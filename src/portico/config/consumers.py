@@ -29,11 +29,8 @@ def _password(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
-class ConsumerLimit(Section):
-    """What replaces the numbers of rate limits counted by consumer; what is not written stays.
-
-    Numbers that none of those limits has are added to the first of them for this consumer.
-    """
+class ConsumerNumbers(Section):
+    """What replaces the numbers of one limit counted by consumer; what is not written stays."""
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """In place of that of every limit `by: consumer` that has one."""
@@ -45,6 +42,19 @@ class ConsumerLimit(Section):
     """In place of that of every limit `by: consumer` that has one."""
     requests_per_month: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
     """In place of that of every limit `by: consumer` that has one."""
+
+
+class ConsumerLimit(ConsumerNumbers):
+    """What replaces the numbers of rate limits counted by consumer; what is not written stays.
+
+    Numbers that none of those limits has are added to the first of them for this consumer. They are not for limits with
+    `cost`, whose units are others: `limits` replaces the numbers of a limit by its name.
+    """
+
+    limits: Annotated[
+        dict[str, ConsumerNumbers], NotEmpty("write limits: {tokens: {requests_per_day: 100000}}, or leave it out")
+    ] = Field(default_factory=dict)
+    """Numbers of limits `by: consumer` by their names, also of those with `cost`."""
 
 
 class ConsumerSettings(Section):

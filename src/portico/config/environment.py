@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from portico.config.otel_environment import VARIABLES, otel_values
 from portico.config.problems import ENVIRONMENT, Finding, KeyPath
 from portico.config.section import is_word
 
@@ -59,7 +60,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     """
     values = {name: without_newline(text) for name, text in environ.items()}
     wrong, ignored = [], []
-    for name in [*OVERRIDES, *DEFAULTS, *POLICY_DEFAULTS]:
+    for name in [*OVERRIDES, *DEFAULTS, *POLICY_DEFAULTS, *VARIABLES]:
         if not is_text(values.get(name, "")):
             wrong.append(Finding((ENVIRONMENT, name), "is not UTF-8 text"))
             del values[name]
@@ -103,6 +104,14 @@ def complete(tree: dict[str, Any], environ: Mapping[str, str]) -> Completed:
         if target is not None and (changed := _with(tree, target, value)) is not tree:
             tree = changed
             origins[target] = variable
+    written = tree
+    for standing in otel_values(environ, lambda path: not is_word(_at(written, path) or False, False)):
+        if not standing.overrides and _at(tree, standing.path) is not None:
+            continue
+        if (changed := _with(tree, standing.path, standing.value)) is not tree:
+            tree = changed
+            if standing.variable:
+                origins[standing.path] = standing.variable
     policy_defaults: dict[str, Any] = {}
     for variable, (path, read) in POLICY_DEFAULTS.items():
         if value := environ.get(variable):

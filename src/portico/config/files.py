@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from portico.config.acme import AcmeSettings
 from portico.config.model import Config
-from portico.config.problems import Finding, KeyPath
+from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import scope_path
 from portico.config.services import UpstreamTlsSettings
 from portico.config.tls import TlsSettings
@@ -24,18 +24,18 @@ from portico.policies.auth.acceptance import AcceptanceSettings
 from portico.policies.auth.keys import key_set, public_key
 
 
-def file_problems(config: Config) -> list[str]:
-    """What is wrong with the named files and the path of the access log, a line each; empty where nothing is."""
+def file_problems(config: Config) -> list[Problem]:
+    """What is wrong with the named files and the path of the access log; empty where nothing is."""
     findings = [*_listening(config), *_upstreams(config), *_redis(config), *_keys_of_issuers(config)]
     findings += [*_authorities_of_asked(config), *_acme(config)]
     findings += [*_access_log(config), *_state(config)]
-    return [str(config.problem(finding)) for finding in findings]
+    return [config.problem(finding) for finding in findings]
 
 
-def expired_certificates(config: Config) -> list[str]:
-    """Certificates that no peer accepts any more: not a reason to refuse to start, but to be fixed; a line each."""
+def expired_certificates(config: Config) -> list[Problem]:
+    """Certificates that no peer accepts any more: not a reason to refuse to start, but to be fixed."""
     findings = [Finding(path, f"{file} has expired") for path, file, days in lifetimes(config) if days < 0]
-    return [str(config.problem(finding)) for finding in findings]
+    return [config.problem(finding) for finding in findings]
 
 
 def named_files(config: Config) -> list[Path]:

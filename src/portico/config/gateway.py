@@ -15,6 +15,14 @@ from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul, written_as
+from portico.config.telemetry import (
+    LogExport,
+    LogExportSettings,
+    MetricsExport,
+    MetricsExportSettings,
+    Tracing,
+    like_tracing,
+)
 from portico.config.tokens import TokenSettings
 from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
@@ -195,6 +203,8 @@ class LogSettings(Section):
     """The share of exchanges without an error (status below 400, nothing refused or retried) that is logged, chosen at
     random; errors always are.
     """
+    otlp: LogExport = None
+    """Whether both logs are also sent to a collector of OpenTelemetry: `true` for that of `tracing`."""
 
 
 class MetricsSettings(Section):
@@ -204,6 +214,8 @@ class MetricsSettings(Section):
     """Whether requests are counted by route, with their durations."""
     instances: bool = False
     """Whether requests are counted by instance, with the time until it answered. Instances that are gone vanish."""
+    otlp: MetricsExport = None
+    """Whether all of them are also sent to a collector of OpenTelemetry: `true` for that of `tracing`."""
 
 
 class CacheBounds(Section):
@@ -296,6 +308,8 @@ class GatewaySettings(Section):
     """What is logged, and where."""
     metrics: Annotated[MetricsSettings, NoneIsEmpty] = MetricsSettings()
     """What is counted beyond services and methods."""
+    tracing: Tracing = None
+    """Whether exchanges have spans, and where these go; `true` for a collector on this machine."""
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     """What all caches use together."""
     state_dir: Annotated[
@@ -333,6 +347,16 @@ class GatewaySettings(Section):
         """The certificates that are ordered from authorities, by what they are kept under."""
         sections = [each.tls.acme for each in self.listeners if each.tls is not None and each.tls.acme is not None]
         return {acme.name: acme for acme in reversed(sections)}
+
+    @property
+    def metrics_export(self) -> MetricsExportSettings | None:
+        """Where metrics are sent, if anywhere."""
+        return None if self.metrics.otlp is None else like_tracing(self.metrics.otlp, self.tracing)
+
+    @property
+    def log_export(self) -> LogExportSettings | None:
+        """Where logs are sent, if anywhere."""
+        return None if self.log.otlp is None else like_tracing(self.log.otlp, self.tracing)
 
     def endpoints_of(self, listener: ListenerSettings) -> EndpointSettings:
         """The endpoints that a listener has."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -81,23 +81,45 @@ def mirror_findings(
 
     `at` is where they are written, `own` are the services, with their versions, that the route leads to.
     """
+    mirrors = mirrors_of(written)
+    paths = [at if isinstance(written, MirrorSettings) else (*at, index) for index in range(len(mirrors))]
+    anyway = "requests go to {} anyway, which would get them twice: name another service"
+    yield from other_service_findings(zip(paths, mirrors, strict=True), services, own, anyway, "gets copies already")
+
+
+class OtherService(Protocol):
+    """A service that a route names beside its own."""
+
+    @property
+    def service(self) -> str: ...
+
+    @property
+    def version(self) -> str | None: ...
+
+
+def other_service_findings(
+    written: Iterable[tuple[KeyPath, OtherService]],
+    services: Mapping[str, ServiceSettings],
+    own: Container[tuple[str | None, str | None]],
+    anyway: str,
+    again: str,
+) -> Iterator[Finding]:
+    """The same of any others: what is said of one that is the route's `own`, and of one that is named `again`."""
     seen: set[tuple[str, str | None]] = set()
-    for index, mirror in enumerate(mirrors_of(written)):
-        path = at if isinstance(written, MirrorSettings) else (*at, index)
-        service = services.get(mirror.service)
+    for path, other in written:
+        service = services.get(other.service)
         if service is None:
-            message = f'there is no service "{mirror.service}"'
-            yield Finding((*path, "service"), message, nearest(mirror.service, services))
-        elif mirror.version is not None and mirror.version not in service.versions:
-            message = f'the service {mirror.service} has no version "{mirror.version}"'
-            yield Finding((*path, "version"), message, nearest(mirror.version, service.versions))
-        elif mirror.version is None and not service.has_instances:
+            message = f'there is no service "{other.service}"'
+            yield Finding((*path, "service"), message, nearest(other.service, services))
+        elif other.version is not None and other.version not in service.versions:
+            message = f'the service {other.service} has no version "{other.version}"'
+            yield Finding((*path, "version"), message, nearest(other.version, service.versions))
+        elif other.version is None and not service.has_instances:
             versions = ", ".join(service.versions)
-            message = f"only the versions of {mirror.service} have instances; write version: one of {versions}"
+            message = f"only the versions of {other.service} have instances; write version: one of {versions}"
             yield Finding((*path, "service"), message)
-        elif (mirror.service, mirror.version) in own:
-            message = f"requests go to {mirror.service} anyway, which would get them twice: name another service"
-            yield Finding((*path, "service"), message)
-        elif (mirror.service, mirror.version) in seen:
-            yield Finding((*path, "service"), f"{mirror.service} gets copies already: write it once")
-        seen.add((mirror.service, mirror.version))
+        elif (other.service, other.version) in own:
+            yield Finding((*path, "service"), anyway.format(other.service))
+        elif (other.service, other.version) in seen:
+            yield Finding((*path, "service"), f"{other.service} {again}: write it once")
+        seen.add((other.service, other.version))

@@ -45,7 +45,7 @@ from portico.config.listen_checks import route_name_findings
 from portico.config.origin import Origin
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
-from portico.config.route_checks import route_findings, trailer_findings
+from portico.config.route_checks import failover_route_findings, route_findings, trailer_findings
 from portico.config.routes import RouteSettings
 from portico.config.sample_keys import sample_key_findings
 from portico.config.section import NoneIsEmpty, Section, written_as
@@ -176,7 +176,7 @@ class Config(Section):
     def consumer_rates(self) -> dict[str, dict[str, Any]]:
         """What replaces the numbers of rate limits for consumers, by their names."""
         return {
-            consumer.name: consumer.rate_limit.model_dump(exclude_none=True)
+            consumer.name: consumer.rate_limit.model_dump(exclude_none=True, exclude_defaults=True)
             for consumer in self.consumers
             if consumer.rate_limit is not None
         }
@@ -408,6 +408,7 @@ class Config(Section):
             *name_findings(self.services, self.routes),
             *route_findings(self.services, self.routes),
             *trailer_findings(self.all_routes),
+            *failover_route_findings(self.all_routes),
             *split_findings(self.services, self.routes),
             *(finding for _, routes in self.route_sets() for finding in match_findings(routes)),
             *agreement_findings(self.all_routes),

@@ -14,7 +14,10 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to fix. `line` and `column` count from 1; `suggestion` is the nearest right word."""
+    """One thing to fix. `line` and `column` count from 1; `suggestion` is the nearest right word.
+
+    `rule` is the name of the warning, which stays the same whatever the words are.
+    """
 
     file: str | None
     line: int | None
@@ -22,6 +25,7 @@ class Problem:
     key: str
     message: str
     suggestion: str | None = None
+    rule: str = ""
 
     def __str__(self) -> str:
         position = [str(part) for part in (self.file, self.line, self.column) if part is not None]

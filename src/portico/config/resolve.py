@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from portico.config.answers import RedirectSettings, RespondSettings
+from portico.config.failover import FailoverSettings, failovers_of
 from portico.config.levels import Level, Merged, Merger, Policies
 from portico.config.mirror import MirrorSettings, mirrors_of
 from portico.config.problems import Finding, KeyPath
@@ -67,6 +68,8 @@ class ResolvedRoute:
     side: SideSettings | None = None
     is_variant: bool = False
     mirrors: tuple[MirrorSettings, ...] = ()
+    failovers: tuple[tuple[FailoverSettings, ResolvedRoute], ...] = ()
+    """The same to the services that are asked in its place, in their order."""
 
     @property
     def match(self) -> tuple[Any, ...]:
@@ -213,7 +216,19 @@ class _Resolver:
         self, route: RouteSettings, index: int, name: str, service: str, version: str | None
     ) -> ResolvedRoute:
         upstream, levels = self._upstream(service, version)
-        return self._written(route, index, name, service, version, levels, upstream)
+        made = self._written(route, index, name, service, version, levels, upstream)
+        failovers = [each for each in failovers_of(route.failover) if self._exists(each.service, each.version)]
+        return replace(made, failovers=tuple([(each, self._instead(route, index, name, each)) for each in failovers]))
+
+    def _exists(self, service: str, version: str | None) -> bool:
+        return service in self.services and version in (None, *self.services[service].versions)
+
+    def _instead(self, route: RouteSettings, index: int, name: str, failover: FailoverSettings) -> ResolvedRoute:
+        """The same route to another service."""
+        upstream, levels = self._upstream(failover.service, failover.version)
+        made = self._written(route, index, name, failover.service, failover.version, levels, upstream)
+        timeouts, retry = upstream.timeouts, upstream.retry
+        return replace(made, rewrite=failover.rewrite or made.rewrite, timeouts=timeouts, retry=retry, mirrors=())
 
     def _written(
         self,

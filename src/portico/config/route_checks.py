@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from portico.config.answers import redirect_target
+from portico.config.failover import failover_findings
 from portico.config.mirror import mirror_findings
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.resolve import ResolvedRoute
@@ -26,6 +27,10 @@ def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rou
         yield from _path_findings(at, route)
         yield from _target_findings(at, route, services)
         yield from mirror_findings((*at, "mirror"), route.mirror, services, route.targets)
+        yield from failover_findings((*at, "failover"), route.failover, services, route.targets)
+        if route.failover and route.choice is not None:
+            kind = "split" if route.split else "canary"
+            yield Finding((*at, "failover"), f"a {kind} has its sides for that (see otherwise): leave one of them out")
         yield from _placeholder_findings(at, route)
         if route.redirect_slash and (route.fallback or not strips(route.place, route.becomes)):
             message = "needs a path other than / and a rewrite that ends with /{path}; leave it out"
@@ -40,6 +45,14 @@ def trailer_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
             if plain_key(name) in written:
                 message = f"{name} is set by the route's policies, and a client could send it too: leave it out"
                 yield Finding((*route.source, "trailers"), message)
+
+
+def failover_route_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """What the response of another service would be kept for, and whom it would be shown."""
+    for route in routes:
+        if route.failovers and route.policies.get("cache", (None, ""))[0]:
+            message = "a response of another service would be stored as the route's own: write cache: false there"
+            yield Finding((*route.source, "failover"), message)
 
 
 def _written_for_service(route: ResolvedRoute) -> Iterator[str]:

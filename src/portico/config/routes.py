@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from portico.config.answers import RedirectField, RespondField
 from portico.config.canary import CanaryField
+from portico.config.failover import FailoverField
 from portico.config.levels import Policies
 from portico.config.mirror import MirrorField
 from portico.config.retries import RetryField
@@ -43,7 +44,8 @@ class RouteSettings(Section):
 
     A `split` in place of the service shares the requests out among several. `sticky` has a client stay with one of
     them, and `otherwise` says what becomes of the share of one that has no healthy instance. A `canary` beside the
-    service is a split of two whose weights move by themselves. Services named by `mirror` get copies of the requests.
+    service is a split of two whose weights move by themselves. Services named by `mirror` get copies of the requests,
+    those named by `failover` the requests themselves where the service fails.
     """
 
     name: Name | None = None
@@ -69,6 +71,10 @@ class RouteSettings(Section):
     """A version of the service."""
     mirror: MirrorField = None
     """Services that get copies of the route's requests, whose answers are dropped."""
+    failover: FailoverField = None
+    """Services that are asked in place of the route's, one after the other, where that fails before its response has
+    begun.
+    """
     path: Annotated[str, AfterValidator(route_path)] | None = None
     """A prefix (`/users`), an exact path (`= /users`) or a pattern (`~ ^/users/(?P<id>[0-9]+)$`, `~*` where case means
     nothing), in ASCII, others as `%XX`. A slash at the end of a prefix means nothing. What is written as a pattern but
@@ -155,6 +161,6 @@ class RouteSettings(Section):
 
 ABOUT_SERVICES: Final = (
     *("version", "rewrite", "timeout", "retries", "redirect_slash", "encoded_slashes", "preserve_host"),
-    *("upgrades", "trailers", "mirror"),
+    *("upgrades", "trailers", "mirror", "failover"),
 )
 """The keys that mean nothing on a route that answers itself."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 
 from portico.config.canary import AbortConditions
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
-from portico.config.listen import ListenerSettings
 from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.policy_documents import open_documents
@@ -37,46 +38,13 @@ RENEWAL_DAYS = 14
 
 
 def warnings_for(config: Config) -> list[Problem]:
-    """Everything worth a second look, in the order of the file where the file is known."""
-    findings = dict.fromkeys(
-        [
-            *config.ignored,
-            *_endless_tokens(config),
-            *_keyless(config),
-            *_open_credentials(config),
-            *_open_origins(config),
-            *_unlimited(config),
-            *_missing_auth(config),
-            *open_documents(config),
-            *_nameless(config),
-            *_never_known(config),
-            *_shared_keys(config),
-            *_worker_limits(config),
-            *_unshared_sessions(config),
-            *_passing_cookies(config),
-            *_kept_too_long(config),
-            *_expiring(config),
-            *_unasked(config.gateway),
-            *_unsigned(config.gateway),
-            *_unguarded_default_routes(config),
-            *(found for served in config.route_sets() for found in _between_routes(config, *served)),
-            *_unserved(config),
-            *_lone_hedges(config),
-            *_blind_canaries(config),
-            *_in_maintenance(config),
-            *_ended_versions(config),
-            *_unused_services(config),
-            *_reachable_mirrors(config),
-            *(
-                []
-                if config.services or config.discover
-                else [Finding(("services",), "no services: nothing can be reached")]
-            ),
-            *_open_registries(config),
-            *(shared_address(config.gateway) if "admin" not in config.gateway.model_fields_set else ()),
-        ]
-    )
-    return sorted(map(config.problem, findings), key=lambda p: (p.line or 0, p.column or 0))
+    """Everything worth a second look, each with its rule of `RULES`, in the order of the file where that is known."""
+    found: dict[Finding, str] = {}
+    for rule, look in RULES.items():
+        for finding in look(config):
+            found.setdefault(finding, rule)
+    problems = [replace(config.problem(finding), rule=rule) for finding, rule in found.items()]
+    return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
 def _endless_tokens(config: Config) -> Iterator[Finding]:
@@ -318,13 +286,27 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
                 break
 
 
-def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
-    """What the routes of one listener take from each other, and from its endpoints."""
-    yield from _unguarded_slashes(routes)
-    served = config.gateway.endpoints_of(listener).served(config.token_paths)
-    yield from _hidden_endpoints([path for path in served if path != "/"], routes)
-    yield from unreachable(routes)
-    yield from unguarded(routes)
+def _hidden(config: Config) -> Iterator[Finding]:
+    for listener, routes in config.route_sets():
+        served = config.gateway.endpoints_of(listener).served(config.token_paths)
+        yield from _hidden_endpoints([path for path in served if path != "/"], routes)
+
+
+def _between_routes(
+    look: Callable[[Sequence[ResolvedRoute]], Iterable[Finding]],
+) -> Callable[[Config], Iterator[Finding]]:
+    """What the routes of one listener take from each other."""
+    return lambda config: (found for _, routes in config.route_sets() for found in look(routes))
+
+
+def _nothing(config: Config) -> Iterator[Finding]:
+    if not (config.services or config.discover):
+        yield Finding(("services",), "no services: nothing can be reached")
+
+
+def _shared_addresses(config: Config) -> Iterator[Finding]:
+    if "admin" not in config.gateway.model_fields_set:
+        yield from shared_address(config.gateway)
 
 
 def _unserved(config: Config) -> Iterator[Finding]:
@@ -436,6 +418,7 @@ def _unused_services(config: Config) -> Iterator[Finding]:
     """A service always has a route, or gets copies; a version may have neither, and then its own instances none."""
     used = {(route.service, route.version) for route in config.all_routes}
     used |= {(mirror.service, mirror.version) for route in config.all_routes for mirror in route.mirrors}
+    used |= {(other.service, other.version) for route in config.all_routes for other, _ in route.failovers}
     for name, service in config.services.items():
         for version in service.versions:
             if (name, version) not in used:
@@ -470,3 +453,41 @@ def _open_registries(config: Config) -> Iterator[Finding]:
         settings = config.discovery(name) if service.discover is not None else None
         if settings is not None and settings.source == "redis" and settings.allow is None and top is None:
             yield Finding(("services", name, "discover"), message, at_key=True)
+
+
+RULES: Final[dict[str, Callable[[Config], Iterable[Finding]]]] = {
+    "ignored-key": lambda config: config.ignored,
+    "endless-tokens": _endless_tokens,
+    "keys-without-consumers": _keyless,
+    "cors-credentials-for-all": _open_credentials,
+    "cors-any-origin": _open_origins,
+    "no-rate-limit": _unlimited,
+    "auth-missing": _missing_auth,
+    "documents-open": open_documents,
+    "field-never-sent": _nameless,
+    "condition-never-holds": _never_known,
+    "key-shared": _shared_keys,
+    "quotas-by-worker": _worker_limits,
+    "sessions-by-worker": _unshared_sessions,
+    "sticky-key-missing": _passing_cookies,
+    "idle-connection-timeout": _kept_too_long,
+    "certificate-expires": _expiring,
+    "acme-not-asked": lambda config: _unasked(config.gateway),
+    "acme-internal-name": lambda config: _unsigned(config.gateway),
+    "default-route-unguarded": _unguarded_default_routes,
+    "encoded-slash-unguarded": _between_routes(_unguarded_slashes),
+    "endpoint-hidden": _hidden,
+    "route-unreachable": _between_routes(unreachable),
+    "route-unguarded": _between_routes(unguarded),
+    "route-not-served": _unserved,
+    "hedge-alone": _lone_hedges,
+    "canary-blind": _blind_canaries,
+    "maintenance": _in_maintenance,
+    "version-ended": _ended_versions,
+    "service-unused": _unused_services,
+    "mirror-reachable": _reachable_mirrors,
+    "no-services": _nothing,
+    "registry-open": _open_registries,
+    "address-shared": _shared_addresses,
+}
+"""What is looked for, by names that stay."""

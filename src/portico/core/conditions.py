@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from pydantic import AfterValidator, PlainValidator
 
 from portico.core.caches import remembered
+from portico.core.mcp import decoded, is_coded
 from portico.core.patterns.pattern import Pattern, value_pattern
 from portico.core.patterns.pattern_set import PatternSet
 
@@ -79,6 +80,14 @@ def condition_of(written: str | Literal[True]) -> Condition:
     if written is True:
         return is_there
     return matching(value_pattern_of(written)) if is_value_pattern(written) else written.encode()
+
+
+def field_condition_of(name: str, written: str | Literal[True]) -> Condition:
+    """The same of a header field."""
+    condition = condition_of(written)
+    if not is_coded(name.lower().encode()):
+        return condition
+    return lambda value: meets(condition, decoded(value))
 
 
 def is_there(value: bytes) -> bool:  # noqa: ARG001

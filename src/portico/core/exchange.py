@@ -208,12 +208,12 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # client and destination
-        "claims_or_token", "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request",
-        "request_id", "scopes", "started", "stream", "trace_id", "trusted", "view",
+        "claims_or_token", "client_ip", "consumer", "content", "finish", "id", "is_exempt", "method", "match", "query",
+        "request", "request_id", "scopes", "started", "stream", "trace", "trace_id", "trusted", "view",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
-        "attempts", "cache", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
+        "attempts", "cache", "costs", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
         "upstream_seconds",
     )
     # fmt: on
@@ -226,6 +226,8 @@ class Exchange:
     """The request id as sent to both sides, once a service is called."""
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
+    trace: Any
+    """Its spans, or None; only set where the gateway traces: `trace_of` in `observe/tracing.py` reads it."""
     client_ip: str
     claims_or_token: Mapping[str, Any] | bytes | None
     """What `claims` gives or, until it is read, the field line of the verified token; None where there is none."""
@@ -234,6 +236,10 @@ class Exchange:
     response may be sent as it was composed for others: what edits responses in any way sets it, if only to nothing."""
     ended: float
     """When its response was complete (monotonic seconds), where the clock was read then; else 0."""
+    costs: Any
+    """What reads its cost while it is under way, then what it cost, by limit; set where a limit asks."""
+    is_exempt: bool
+    """Whether it passes limits, as a client's first request to an MCP server does; set where that was decided."""
     trusted: bool
     """Whether the peer is a proxy whose forwarded fields are trusted."""
 

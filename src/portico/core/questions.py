@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import NamedTuple, Protocol
 
+from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 
 
 class Question(NamedTuple):
-    """A request of the gateway's own: its field `lines` without Host and Content-Length, and all of its content."""
+    """A request of the gateway's own: its field `lines` without Host and Content-Length, and all of its content.
+
+    `exchange` is the one that waits for it, where that is one alone.
+    """
 
     method: bytes
     target: bytes
     lines: Sequence[bytes]
     content: bytes = b""
+    exchange: Exchange | None = None
 
 
 class Reply(NamedTuple):

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from portico.imports.draft import Draft
+from portico.imports.kong import import_kong
 from portico.imports.nginx import import_nginx
+from portico.imports.traefik import import_traefik
 
 
 class Importer(Protocol):
@@ -18,4 +20,4 @@ class Importer(Protocol):
     def __call__(self, file: Path, *, prefix: Path | None = None) -> Draft: ...
 
 
-IMPORTERS: Final[dict[str, Importer]] = {"nginx": import_nginx}
+IMPORTERS: Final[dict[str, Importer]] = {"nginx": import_nginx, "kong": import_kong, "traefik": import_traefik}

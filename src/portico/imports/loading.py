@@ -85,7 +85,7 @@ def _without(draft: Draft, part: Part, why: str) -> None:
         del part.data[key]
         draft.left(part.where, f"gateway.{key}", why)
     elif any(part is each for each in draft.routes):
-        is_closed = part.data.get("respond") == 503
+        is_closed = part.data.get("respond") == CLOSED["respond"]
         if is_closed or why.partition("].")[2].partition(":")[0].partition(".")[0] in _NARROWING:
             draft.routes = [each for each in draft.routes if each is not part]
             draft.left(part.where, f"route {part.data.get('name')}", f"it does not load: {why}")

@@ -58,7 +58,9 @@ class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
     upstream_error: str | None = None
     listener: str | None = None
     host: str | None = None
+    span_id: str | None = None
     fields: dict[str, str] | None = None
+    cost: dict[str, int] | None = None
 
 
 class Log(Protocol):
@@ -192,6 +194,7 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
         f"{'' if r.version is None else ' version=' + r.version}"
         f"{'' if r.listener is None else ' listener=' + r.listener}"
         f"{'' if r.host is None else ' host=' + _word(r.host)}"
+        f"{'' if r.span_id is None else f' trace={r.trace_id} span={r.span_id}'}"
         f"{'' if r.fields is None else ''.join(f' {name}={_word(value)}' for name, value in r.fields.items())}\n"
         for r in records
     ).encode("utf-8", "backslashreplace")

@@ -13,7 +13,7 @@ import msgspec
 
 from portico.core.printing import printable
 
-_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 _NOT_ESCAPED: Final = re.compile("[\x7f-\x9f]")
 """Control characters that JSON allows in text."""
@@ -37,7 +37,7 @@ class _JsonFormatter(logging.Formatter):
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "event": record.getMessage(),
-            **{key: str(value) for key, value in vars(record).items() if key not in _PLAIN},
+            **{key: str(value) for key, value in vars(record).items() if key not in PLAIN},
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
@@ -58,7 +58,7 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = self._painted(_COLOURS.get(record.levelname, ""), f"{record.levelname:<7}")
-        known = {key: value for key, value in vars(record).items() if key not in _PLAIN and value is not None}
+        known = {key: value for key, value in vars(record).items() if key not in PLAIN and value is not None}
         more = "".join(f" {key}={printable(str(value))}" for key, value in known.items())
         event = printable(record.getMessage())
         line = f"{self._painted(_DIM, clock)} {level} {event}{self._painted(_DIM, more)}"

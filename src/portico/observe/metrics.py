@@ -62,6 +62,9 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.costs = self.families.own_counter(
+            "gateway_cost", "What responses cost, as limits with cost count it", ("service", "limit")
+        )
         self.denied = self.families.own_counter(
             "gateway_denied", "Requests that a rule of deny refuses", ("service", "rule")
         )
@@ -72,6 +75,11 @@ class Metrics:
         )
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
+        )
+        self.failovers = self.families.own_counter(
+            "gateway_failovers",
+            "Requests for which another service was asked in place of one that failed",
+            ("service", "to", "cause"),
         )
         self.mirrored = self.families.own_counter(
             "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
@@ -107,6 +115,22 @@ class Metrics:
             series.total += fill(series.buckets, [each[3] for each in counted])
             upstream = [each[4] for each in counted if each[4] is not None]
             series.upstream_total += fill(series.upstream_buckets, upstream)
+
+    def note_exports(self, sent: dict[str, int], dropped: dict[tuple[str, str], int]) -> None:
+        """Set what was sent to collectors, by signal, and what was dropped, by signal and reason."""
+        if sent:
+            self._exports[0].series.update({(signal,): float(count) for signal, count in sent.items()})
+            self._exports[1].series.update({key: float(count) for key, count in dropped.items()})
+
+    @cached_property
+    def _exports(self) -> tuple[CounterFamily, CounterFamily]:
+        """They are shown once something is exported."""
+        text = "Spans and log records that a collector of OpenTelemetry has taken"
+        lost = "Spans and log records that no collector got, by why"
+        return (
+            self.families.own_counter("gateway_otlp_sent", text, ("signal",)),
+            self.families.own_counter("gateway_otlp_dropped", lost, ("signal", "why")),
+        )
 
     def observe_version(self, service: str, version: str) -> None:
         """Count one exchange of a version: names of both are written in the configuration, so that there are few."""

@@ -21,6 +21,7 @@ from portico.policies.error_pages import ErrorPages, ErrorsSettings
 from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.ip_filter import IpFilterSettings, build_ip_filter
+from portico.policies.mcp import McpSettings, build_first_contact, build_mcp
 from portico.policies.plugins.lifecycle import Placed, PluginSet
 from portico.policies.plugins.settings import PluginList
 from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
@@ -28,8 +29,10 @@ from portico.policies.rate_limit import (
     RateLimitSettings,
     build_after_auth,
     build_before_auth,
+    build_cost_fields,
     build_shadow_after_auth,
     build_shadow_before_auth,
+    without_costs,
 )
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.policies.transform import TransformSettings, build_transform
@@ -57,6 +60,7 @@ STEPS: Final = (
     Step("ip_filter", IpFilterSettings, build_ip_filter),
     Step("deny", DenyRules, build_deny),
     Step("cors", CorsSettings, build_cors, marks=True),
+    Step("mcp", McpSettings, build_first_contact),
     Step("rate_limit", RateLimitSettings, build_before_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_before_auth),
     Step("auth", AuthSettings, build_auth),
@@ -65,10 +69,12 @@ STEPS: Final = (
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_after_auth),
+    Step("rate_limit", RateLimitSettings, build_cost_fields, rest=True),
     Step("identity", IdentitySettings, build_identity),
     Step("decompress", DecompressSettings, build_decompress),
     Step("transform", TransformSettings, build_transform),
     Step("authorize", AuthorizeSettings, build_operations, rest=True),
+    Step("mcp", McpSettings, build_mcp, rest=True),
     Step("validate", ValidateSettings, build_validate),
 )
 
@@ -105,6 +111,7 @@ def build_chain(
     compressed: tuple[Counter, Counter] | None = None,
     *,
     denied: Counter | None = None,
+    costs: Counter | None = None,
     directory: Consumers = Consumers(),  # noqa: B008 - it is immutable
     is_own: bool = False,
 ) -> Chain:
@@ -125,8 +132,10 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
+            if is_own and step.key == "rate_limit":
+                written = without_costs(written)
             counted = shadowed, untransformed, compressed
-            own = *counted, denied, directory, missing, _added(settings)
+            own = *counted, denied, costs, directory, missing, _added(settings), "mcp" in settings
             policy = step.build(written, Context(scope, state, consumers, shared, table, *own))
             if policy is not None:
                 chain.append(policy)

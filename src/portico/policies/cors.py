@@ -59,7 +59,7 @@ RESPONSE_FIELDS: Final = frozenset(
 )
 """What a service sets of these is replaced: a browser refuses a response that has both."""
 
-_OWN_FIELDS: Final = ("Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID")
+OWN_FIELDS: Final = ("Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID")
 """What a page needs to read of the gateway's own fields, beside those that are listed."""
 
 _NAMES: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:[ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*")
@@ -72,7 +72,7 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
     credentials = settings.allow_credentials and not anyone
     marks = (b"Access-Control-Allow-Credentials: true",) if credentials else ()
     listed = {name.lower() for name in settings.expose_headers}
-    own = [] if "*" in listed and not credentials else [name for name in _OWN_FIELDS if name.lower() not in listed]
+    own = [] if "*" in listed and not credentials else [name for name in OWN_FIELDS if name.lower() not in listed]
     shown = (b"Access-Control-Expose-Headers: " + ", ".join([*settings.expose_headers, *own]).encode(),)
     preflight = _Preflight(settings)
 

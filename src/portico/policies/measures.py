@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
 from math import ceil
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from portico.core.caches import remembered
@@ -30,6 +30,8 @@ _POLICY: Final = b"RateLimit-Policy: "
 _LEFT: Final = b"RateLimit: "
 _SHADOW: Final = ";portico-shadow"
 """The parameter of a limit that is not enforced: the draft asks for a prefix of one's own."""
+_PAID: Final = ";portico-cost"
+"""The parameter of a limit that counts what responses cost: units of a quota (`qu`) are registered ones only."""
 _MINUTE: Final = 60
 _ALMOST: Final = 1e-6
 _MOST: Final = 10**15 - 1
@@ -56,6 +58,8 @@ class Measure(Protocol):
     """What holds while Redis does not answer: `local`, `allow` or `deny`."""
     arguments: tuple[bytes, bytes]
     """The script's arguments: where the request has no further limit, and where one follows."""
+    numbers: bytes
+    """The first two of these."""
 
     def redis_key(self, key: str) -> bytes:
         """The name in Redis of the state of a key, as a bulk string."""
@@ -65,6 +69,9 @@ class Measure(Protocol):
 
     def take(self, key: str, exchange: Exchange) -> float:
         """In memory: count the request. What is left then, or minus the seconds until something is left again."""
+
+    def charge(self, key: str, cost: int) -> None:
+        """In memory: count what an exchange cost that is over."""
 
     def note(self, key: str, left: float, exchange: Exchange) -> None:
         """In memory: take over what Redis reports; this worker counts on from there while Redis is down."""
@@ -89,17 +96,36 @@ def add_members(exchange: Exchange, members: Sequence[tuple[bytes, bytes]], join
     exchange.response_lines = lines
 
 
+class Kind(NamedTuple):
+    """What is special about a limit: one that is not enforced, one that is paid after the fact."""
+
+    is_shadow: bool = False
+    is_paid: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The parameters that say so to clients."""
+        return (_PAID if self.is_paid else "") + (_SHADOW if self.is_shadow else "")
+
+
 class _Named:
     """What both kinds share; `redis_name` is the prefix and suffix of a key's value in Redis."""
 
-    def __init__(self, name: str, fallback: str, redis_name: tuple[str, str], allowed: int, how: str) -> None:
+    def __init__(
+        self, name: str, fallback: str, redis_name: tuple[str, str], allowed: int, how: str, kind: Kind
+    ) -> None:
         self.name = name
         self.fallback = fallback
-        numbers = argument(b"%d" % allowed) + argument(how.encode())
-        self.arguments = numbers + argument(b"."), numbers + argument(b"+")
+        self.kind = kind
+        self.numbers = argument(b"%d" % allowed) + argument(how.encode())
+        taken = b"0" if kind.is_paid else b""
+        self.arguments = self.numbers + argument(taken + b"."), self.numbers + argument(taken + b"+")
         self.redis_key = remembered(_REMEMBERED)(
             lambda key: argument(key_value(key).join(redis_name).encode())  # a returning client is formatted once
         )
+
+
+_USUAL: Final = Kind()
 
 
 class Rate(_Named):
@@ -109,11 +135,11 @@ class Rate(_Named):
     """
 
     def __init__(
-        self, name: str, buckets: Buckets, fallback: str, redis_name: tuple[str, str], *, is_shadow: bool = False
+        self, name: str, buckets: Buckets, fallback: str, redis_name: tuple[str, str], kind: Kind = _USUAL
     ) -> None:
-        super().__init__(name, fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}")
+        super().__init__(name, fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}", kind)
         self.buckets = buckets
-        mark = _SHADOW if is_shadow else ""
+        mark = kind.mark
         window = max(_MINUTE, min(ceil(buckets.span - _ALMOST), _MOST))
         allowed = int(_MINUTE / buckets.interval + _ALMOST) if window == _MINUTE else buckets.burst
         self._policy_line = _POLICY + f'"{name}";q={allowed};w={window}{mark}'.encode()
@@ -121,10 +147,14 @@ class Rate(_Named):
         self._left_line = remembered(4096)(partial(_left_line, name, buckets, mark))
 
     def look(self, key: str, exchange: Exchange) -> float:
-        return self.buckets.look(key, exchange.started)
+        left = self.buckets.look(key, exchange.started)
+        return left + 1 if self.kind.is_paid and left >= 0 else left
 
     def take(self, key: str, exchange: Exchange) -> float:
-        return self.buckets.take(key, exchange.started)
+        return self.look(key, exchange) if self.kind.is_paid else self.buckets.take(key, exchange.started)
+
+    def charge(self, key: str, cost: int) -> None:
+        self.buckets.charge(key, cost, time.monotonic())
 
     def note(self, key: str, left: float, exchange: Exchange) -> None:
         self.buckets.set_left(key, left, exchange.started)
@@ -140,6 +170,8 @@ class Rate(_Named):
 
     def explain(self, wait: int) -> str:
         burst, interval = self.buckets.burst, self.buckets.interval
+        if self.kind.is_paid:
+            return f"the budget is spent: it is {burst} at most, and {60 / interval:g} more a minute; wait {wait} s"
         return f"{burst} requests at once are allowed, one more every {interval:g} s; wait {wait} s"
 
 
@@ -155,18 +187,22 @@ class Quota(_Named):
     """A number of requests per calendar period."""
 
     def __init__(
-        self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str], *, is_shadow: bool = False
+        self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str], kind: Kind = _USUAL
     ) -> None:
-        super().__init__(f"{name}-{quotas.period}", fallback, redis_name, quotas.allowed, quotas.period)
+        super().__init__(f"{name}-{quotas.period}", fallback, redis_name, quotas.allowed, quotas.period, kind)
         self.quotas = quotas
-        self._mark = _SHADOW if is_shadow else ""
+        self._mark = kind.mark
         self._begin = self._end = 0
 
     def look(self, key: str, exchange: Exchange) -> float:  # noqa: ARG002
-        return self.quotas.look(key, time.time())
+        left = self.quotas.look(key, time.time())
+        return left + 1 if self.kind.is_paid and left >= 0 else left
 
-    def take(self, key: str, exchange: Exchange) -> float:  # noqa: ARG002
-        return self.quotas.take(key, time.time())
+    def take(self, key: str, exchange: Exchange) -> float:
+        return self.look(key, exchange) if self.kind.is_paid else self.quotas.take(key, time.time())
+
+    def charge(self, key: str, cost: int) -> None:
+        self.quotas.charge(key, cost, time.time())
 
     def note(self, key: str, left: float, exchange: Exchange) -> None:  # noqa: ARG002
         self.quotas.set_left(key, left, time.time())
@@ -180,4 +216,7 @@ class Quota(_Named):
 
     def explain(self, wait: int) -> str:
         period: Period = self.quotas.period
+        if self.kind.is_paid:
+            allowed = self.quotas.allowed
+            return f"the budget of {allowed} for this {period} is spent; the next {period} begins in {wait} s"
         return f"{self.quotas.allowed} requests per {period} are allowed; the next {period} begins in {wait} s"

@@ -185,9 +185,10 @@ class Context:
     names to the numbers that replace a rate limit's own, `directory` has all else that is known of them. `shared` is
     set where limits are counted in Redis, `table` where workers have one for those that need none. `shadowed` counts
     what limits would have refused that are not enforced, `untransformed` bodies that rules are for and that they cannot
-    change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses.
-    `missing` is what is said to whoever has to prove who asks, where the route has ways for that. `added` are the names
-    of fields that services get of other policies, in lower case; None where these may be any.
+    change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses,
+    `costs` what responses cost. `missing` is what is said to whoever has to prove who asks, where the route has ways
+    for that. `added` are the names of fields that services get of other policies, in lower case; None where these may
+    be any. `exempts` says that some requests pass limits.
     """
 
     scope: str
@@ -199,9 +200,11 @@ class Context:
     untransformed: Counter | None = None
     compressed: tuple[Counter, Counter] | None = None
     denied: Counter | None = None
+    costs: Counter | None = None
     directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
     missing: Refusal | None = None
     added: frozenset[bytes] | None = frozenset()
+    exempts: bool = False
 
 
 class State:

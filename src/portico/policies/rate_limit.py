@@ -16,14 +16,18 @@ from pydantic import Field, StringConstraints
 from portico.core.clients import client_of
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.core.settings import HeaderName, Settings
+from portico.core.mcp import decoded, is_coded
+from portico.core.settings import HeaderName, NotEmpty, Settings
+from portico.policies.costs import CostSettings
+from portico.policies.costs.paying import note_fields, paying
+from portico.policies.costs.reading import CostReading
 from portico.policies.counters.buckets import Buckets, TokenBuckets
 from portico.policies.counters.periods import PERIODS
 from portico.policies.counters.quotas import Quotas
 from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.policies.measures import Measure, Quota, Rate, add_members
-from portico.policies.policy import Context, Pending, Policy
+from portico.policies.measures import Kind, Measure, Quota, Rate, add_members
+from portico.policies.policy import Context, Hooks, Pending, Policy
 from portico.policies.shadow import Exceeded, Shadow
 
 
@@ -41,7 +45,8 @@ Allowance: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 
 
 class RateLimit(Settings):
-    """One limit: `burst` tokens at most, refilled at `requests_per_minute`; a request takes one token.
+    """One limit: `burst` tokens at most, refilled at `requests_per_minute`; a request takes one token, or, with `cost`,
+    as many as its response says once it is over.
 
     Beside it, or instead of it where neither number is written, quotas for each hour, day or month of the calendar
     (UTC). `by` is what is counted separately: a client address (IPv6 by its /64), a header's value or a consumer.
@@ -70,6 +75,11 @@ class RateLimit(Settings):
     """What holds while limits are counted in Redis and it does not answer: each worker counts by itself, every request
     is admitted, or every one gets 503, `limits_unavailable`.
     """
+    cost: Annotated[CostSettings | None, NotEmpty("write cost: {json: /usage/total_tokens}, or leave it out")] = None
+    """With it the limit is a budget of what responses cost, in place of requests: `burst`, `requests_per_minute` and
+    the quotas are in the same units. A request is admitted while anything is left, and pays once its response is over:
+    what it takes beyond the budget has to come back first.
+    """
     enforce: bool = True
     """`false`: it counts and reports, and refuses nothing."""
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)] | None = None
@@ -86,6 +96,7 @@ class RateLimit(Settings):
         return {**{key: getattr(self, key) for key in _RATE}, **quotas}
 
 
+_NO_NUMBERS: Final[Mapping[str, Any]] = {}
 _RATE: Final = ("requests_per_minute", "burst")
 _QUOTAS: Final = {f"requests_per_{period}": period for period in PERIODS}
 
@@ -110,6 +121,21 @@ def build_after_auth(settings: RateLimitSettings, context: Context) -> Policy | 
 def build_shadow_after_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
     """Those of them that are not enforced."""
     return _build(settings, context, 3)
+
+
+def build_cost_fields(settings: RateLimitSettings, context: Context) -> Hooks | None:  # noqa: ARG001
+    """What reads costs from fields of responses, for all of these limits."""
+    limits = settings if isinstance(settings, list) else [settings]
+    if not any(limit.cost is not None and limit.cost.header is not None for limit in limits):
+        return None
+
+    return Hooks(response=note_fields)
+
+
+def without_costs(settings: RateLimitSettings) -> RateLimitSettings:
+    """Those of them that count requests."""
+    limits = settings if isinstance(settings, list) else [settings]
+    return [limit for limit in limits if limit.cost is None]
 
 
 def needs_redis(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> bool:
@@ -147,8 +173,7 @@ def _groups(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> tuple[
     for is_after, owns in ((False, {}), (True, consumers)):
         step = [each for each in zip(limits, names, strict=True) if (each[0].by == "consumer") == is_after]
         is_alone = len({limit.by for limit, _ in step}) == 1
-        numbers = [limit.numbers for limit, _ in step]
-        replaced = {consumer: _own_numbers(numbers, own) for consumer, own in owns.items()} if step else {}
+        replaced = {consumer: _own_numbers(step, own) for consumer, own in owns.items()} if step else {}
         for index, (limit, name) in enumerate(step):
             own = {consumer: each[index] for consumer, each in replaced.items()}
             group = 2 * is_after + (not limit.enforce)
@@ -184,14 +209,24 @@ def _build(settings: RateLimitSettings, context: Context, index: int) -> Policy 
     limits = [_Limit(each, _Maker(each, context, table)) for each in group]
     if context.shared is not None and table is None:
         check: Policy = _SharedStep(limits, joins, context.shared).check
-    elif is_one_rate and not joins:
+    elif is_one_rate and not joins and group[0].settings.cost is None:
         check = limits[0].check
     else:
         check = _Step(limits, joins).check
     headers = [each.settings.by.header for each in group if isinstance(each.settings.by, ByHeader)]
     if headers:
         check = _with_single(headers, check)
-    return check if group[0].settings.enforce else Shadow(check, context.shadowed).check
+    if not group[0].settings.enforce:
+        check = Shadow(check, context.shadowed).check
+    paid = [limit for limit in limits if limit.reading is not None]
+    if paid:
+        check = paying(paid, check, context.costs, None if table is not None else context.shared)
+    return _exempting(check) if context.exempts else check
+
+
+def _exempting(check: Policy) -> Policy:
+    """`check`, for requests that do not pass limits."""
+    return lambda exchange: None if getattr(exchange, "is_exempt", False) else check(exchange)
 
 
 def _with_single(headers: Sequence[str], check: Policy) -> Policy:
@@ -209,15 +244,31 @@ def _with_single(headers: Sequence[str], check: Policy) -> Policy:
     return single
 
 
-def _own_numbers(limits: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The numbers of every limit for a consumer with some of its own; what none of them limits, the first does."""
-    known = {key for numbers in limits for key in numbers}
-    replaced = [{key: own.get(key, value) for key, value in numbers.items()} for numbers in limits]
-    more = {key: value for key, value in own.items() if key not in known}
-    if more.keys() & set(_RATE):
-        more = {**{key: RateLimit.model_fields[key].default for key in _RATE}, **more}
-    replaced[0] |= more
+def _own_numbers(limits: Sequence[tuple[RateLimit, str]], own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The numbers of every limit for a consumer with some of its own, which may name the limit.
+
+    Numbers for none by name are for those that count requests; what none of these limits, the first of them does.
+    """
+    named: Mapping[str, Mapping[str, Any]] = own.get("limits") or {}
+    plain = {key: value for key, value in own.items() if key != "limits"}
+    replaced = [limit.numbers for limit, _ in limits]
+    counted = [numbers for numbers, (limit, _) in zip(replaced, limits, strict=True) if limit.cost is None]
+    more = {key: value for key, value in plain.items() if not any(key in numbers for numbers in counted)}
+    for numbers in counted:
+        numbers |= {key: value for key, value in plain.items() if key in numbers}
+    if counted:
+        counted[0] |= _with_rate(more)
+    for numbers, (_, name) in zip(replaced, limits, strict=True):
+        if name in named:
+            numbers |= _with_rate(named[name], numbers)
     return replaced
+
+
+def _with_rate(numbers: Mapping[str, Any], known: Mapping[str, Any] = _NO_NUMBERS) -> dict[str, Any]:
+    """The same with both numbers of a rate where there is one of them."""
+    if not numbers.keys() & set(_RATE):
+        return dict(numbers)
+    return {**{key: known.get(key, RateLimit.model_fields[key].default) for key in _RATE}, **numbers}
 
 
 class _Maker:
@@ -227,10 +278,12 @@ class _Maker:
         limit, by, is_alone = counted.settings, counted.settings.by, counted.is_alone
         self.name = counted.name
         self.fallback = limit.fallback
-        self.is_shadow = not limit.enforce
+        self.kind = Kind(not limit.enforce, limit.cost is not None)
         self.context = context
         self.table = table
         who = by if isinstance(by, str) else f"header.{by.header.lower()}"
+        if limit.cost is not None:
+            who += ":cost"  # what was counted before it was written were requests
         step = "after" if by == "consumer" else "before"
         self.key = counted.place, who
         # All keys of one request have one hash tag, so that in a Cluster they are in one slot: the client or,
@@ -245,12 +298,12 @@ class _Maker:
             rate, burst = (numbers[key] for key in _RATE)
             buckets = self._buckets(rate, burst)
             redis_name = self._redis_name("rate")
-            measures.append(Rate(self.name, buckets, self.fallback, redis_name, is_shadow=self.is_shadow))
+            measures.append(Rate(self.name, buckets, self.fallback, redis_name, self.kind))
         for key, period in _QUOTAS.items():
             if key in numbers:
                 quotas = self._kept((key, numbers[key]), partial(Quotas, numbers[key], period))
                 redis_name = self._redis_name(period)
-                measures.append(Quota(self.name, quotas, self.fallback, redis_name, is_shadow=self.is_shadow))
+                measures.append(Quota(self.name, quotas, self.fallback, redis_name, self.kind))
         return tuple(measures)
 
     def _buckets(self, rate: float, burst: int) -> Buckets:
@@ -275,6 +328,8 @@ class _Limit:
     def __init__(self, counted: _Counted, maker: _Maker) -> None:
         by = counted.settings.by
         self.key_of: Callable[[Exchange], str] = _KEYS[by] if isinstance(by, str) else _by_header(by.header)
+        self.name = counted.name
+        self.reading = CostReading(counted.settings.cost) if counted.settings.cost is not None else None
         self.measures = maker.make(counted.settings.numbers)
         self.owns = {consumer: maker.make(numbers) for consumer, numbers in counted.owns.items()}
 
@@ -412,10 +467,11 @@ _KEYS: dict[Any, Callable[[Exchange], str]] = {"client_ip": _by_client, "consume
 
 def _by_header(header: str) -> Callable[[Exchange], str]:
     name = header.lower().encode()
+    is_mcp = is_coded(name)
 
     def key(exchange: Exchange) -> str:
         assert exchange.request is not None
         value = exchange.request.fields.get(name) or b""
-        return value[:256].decode("latin-1")
+        return (decoded(value) if is_mcp else value)[:256].decode("latin-1")
 
     return key

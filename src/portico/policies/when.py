@@ -19,6 +19,7 @@ from portico.core.conditions import (
     ParameterCondition,
     ParameterName,
     condition_of,
+    field_condition_of,
     meets,
     parameter_values,
 )
@@ -256,7 +257,8 @@ def _checks(when: When) -> Iterator[Check]:
     if when.query:
         yield _query_check([(name.encode(), condition_of(value)) for name, value in when.query.items()])
     if when.headers:
-        yield _fields_check([(name.lower().encode(), condition_of(value)) for name, value in when.headers.items()])
+        fields = when.headers.items()
+        yield _fields_check([(name.lower().encode(), field_condition_of(name, value)) for name, value in fields])
     if when.claims:
         yield _claims_check(when.claims)
 

@@ -29,6 +29,10 @@ def admit(exchange: Exchange, forwarding: Forward, loop: asyncio.AbstractEventLo
 
 def queue(exchange: Exchange, forwarding: Forward, limit: Limit, loop: asyncio.AbstractEventLoop) -> None:
     """Wait for a permit of the service's limit, if its queue has room."""
+    if getattr(exchange, "is_exempt", False):
+        limit.enter_anyway()
+        forwarding.start()
+        return
     detail = f"{forwarding.service.name} has too much to do; try again soon"
     refusal = Refusal("overloaded", detail, SOON, proxy_error="connection_limit_reached")
     waiting = WaitingForPermit(exchange, limit, forwarding, refusal, fail)

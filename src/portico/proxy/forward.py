@@ -57,6 +57,8 @@ _PAUSE_LIMIT: Final = 0.4
 class Forwarding(Attempt):
     """One exchange with a service; it receives from both sides: `Receiver` and `ResponseReceiver`."""
 
+    replay_limit = REPLAY_LIMIT
+
     # fmt: off
     __slots__ = (
         # the exchange
@@ -160,13 +162,13 @@ class Forwarding(Attempt):
             connection.start_whole(self, request.method, head, timeouts, now, deadline)
         elif self.body_done:
             self.send_whole(self, connection, head, now, deadline)
-            if self.kept_size > REPLAY_LIMIT:
+            if self.kept_size > self.replay_limit:
                 self._forget_body()
         else:
             connection.start(self, request.method, head, self.framing == CHUNKED, timeouts, now, deadline)
             for data in self.kept:
                 connection.send_body(data)
-            if self.kept_size > REPLAY_LIMIT:
+            if self.kept_size > self.replay_limit:
                 self._forget_body()
             if not connection.stalled:
                 self.stream.resume_reading()
@@ -196,7 +198,7 @@ class Forwarding(Attempt):
         if self.replayable:
             self.kept.append(data)
             self.kept_size += len(data)
-            if self.kept_size > REPLAY_LIMIT:
+            if self.kept_size > self.replay_limit:
                 if connection is not None:
                     self._forget_body()
                 else:
@@ -330,6 +332,10 @@ class Forwarding(Attempt):
             self.drop_connection()
             self._retry(backs_off=True)
             return
+        self.accept(head, now)
+
+    def accept(self, head: ResponseHead, now: float) -> None:
+        """7. This is the response: no other attempt counts any more."""
         if self.hedge is not None:
             self._end_hedge()
         self.answered = True
@@ -539,8 +545,12 @@ class Forwarding(Attempt):
         """Have the request sent to a second instance if the first takes too long."""
         hedging.budget.note_request(self.exchange.started)
         if self._may_be_hedged():
-            self.hedge = Hedge(self, hedging, self.loop)
+            self.hedge = self.new_hedge(hedging)
             self.hedge.wait()
+
+    def new_hedge(self, hedging: Hedging) -> Hedge:
+        """A second attempt, which has not begun."""
+        return Hedge(self, hedging, self.loop)
 
     def _may_be_hedged(self) -> bool:
         is_repeatable = self.request.method in HEDGED and not self.upgrade
@@ -560,7 +570,7 @@ class Forwarding(Attempt):
         if not self._may_be_hedged() or not self.has_whole_body:
             return
         if service.is_outdone(instance, self.sent_at):
-            self.hedge = Hedge(self, failover, self.loop)
+            self.hedge = self.new_hedge(failover)
             self.hedge.begin(is_free=instance not in service.available)
 
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:

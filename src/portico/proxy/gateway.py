@@ -19,6 +19,7 @@ from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, Log, Timestamps
 from portico.observe.log_fields import Detail
 from portico.observe.metrics import Metrics
+from portico.observe.tracing import Tracer
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import WholeBody
@@ -97,9 +98,13 @@ class Gateway:
         self._log, self._details = log, details
         self._ending: Exchange | None = None
         """The exchange whose record comes next, where there is something to add to it."""
+        self._spanned: tuple[Callable[[AccessRecord], None], str]
+        """What takes the record that comes next, and the id of its span."""
         self._add_record = None if log is None else self._add_detailed if details else log.add
         self._log_from = log_from
         self._loop = loop
+        self._tracer: Tracer | None = None
+        self.trace(None)
         self.watch(())
         self._timestamp_at = Timestamps().at
         self._ids = chain.from_iterable(iter(_some_ids, None))
@@ -149,7 +154,7 @@ class Gateway:
                 exchange.match, handling, refusal = match, match.handling, unknown or refusal
             if handling is None:
                 send_answer(exchange, match.route.answer())
-            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
+            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling, exchange):
                 self._pass_policies(exchange, handling, (*handling.marks, _refuse_overload))  # a page may read it
             elif refusal is None:
                 self._pass_policies(exchange, handling, handling.policies)
@@ -167,6 +172,8 @@ class Gateway:
         stream.receiver = exchange
         exchange.trace_id = exchange.request_id = next(self._ids)
         exchange.client_ip = stream.client.address
+        if self._tracer is not None:
+            self._begin_trace(exchange, self._tracer)
         words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
         exchange.method = "-"
         if len(words) == 3:
@@ -177,7 +184,7 @@ class Gateway:
 
     # ---- the steps
 
-    def identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
+    def _identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
         """3. Find the client, and the ids of the request."""
         exchange.trace_id = exchange.request_id = next(self._ids)
         networks = self.snapshot.trusted_proxies
@@ -273,6 +280,7 @@ class Gateway:
                     exchange.shadow,
                     version,
                     exchange.upstream_error,
+                    cost=getattr(exchange, "costs", None),
                 )
             )
 
@@ -284,6 +292,48 @@ class Gateway:
         self.on_end: Callable[[Exchange, str | None], None] = (
             self._finish_watched if watchers or self._details else self.finish
         )
+
+    def trace(self, tracer: Tracer | None) -> None:
+        """Have exchanges that begin from now on recorded by a tracer; without one, that costs nothing."""
+        self._tracer = tracer
+        self.identify: Callable[[Exchange, Stream, RequestHead], None] = (
+            self._identify if tracer is None else self._identifying(tracer)
+        )
+
+    def _identifying(self, tracer: Tracer) -> Callable[[Exchange, Stream, RequestHead], None]:
+        """3. The same, and whether it is recorded."""
+        identify, begin, threshold, joins = self._identify, self._begin_trace, tracer.threshold, tracer.joins_clients
+
+        def identify_traced(exchange: Exchange, stream: Stream, request: RequestHead) -> None:
+            identify(exchange, stream, request)
+            exchange.trace = None
+            if exchange.trace_id[18:] >= threshold or joins or exchange.trusted:
+                begin(exchange, tracer)
+
+        return identify_traced
+
+    def _begin_trace(self, exchange: Exchange, tracer: Tracer) -> None:
+        trace = exchange.trace = tracer.begin(exchange)
+        if trace is not None and trace.is_recorded:
+            exchange.finish = self._finish_traced
+
+    def _finish_traced(self, exchange: Exchange, failure: str | None) -> None:
+        """9. Observe the exchange; its record in the log names its span."""
+        trace, add = exchange.trace, self._add_record
+        if add is None:
+            self.on_end(exchange, failure)
+        else:
+            self._spanned = add, trace.span_id
+            self._add_record = self._add_spanned
+            try:
+                self.on_end(exchange, failure)
+            finally:
+                self._add_record = add
+        trace.tracer.finish(trace, exchange)
+
+    def _add_spanned(self, record: AccessRecord) -> None:
+        add, record.span_id = self._spanned
+        add(record)
 
     def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:
         self._ending = exchange
@@ -301,10 +351,12 @@ class Gateway:
                 add(record, self._ending)
         self._log.add(record)
 
-    def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
+    def _is_too_much(self, stream: Stream, handling: Handling, exchange: Exchange) -> bool:
         """Whether a request exceeds the limits; tunnels do not count, the gateway's own paths are never refused."""
         load = stream.server
-        return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
+        if handling.service_name == _OWN_SERVICE or not self.overload.refuses(load.in_flight - load.tunnels):
+            return False
+        return handling.first_contact is None or not handling.first_contact(exchange)
 
     def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Pending:
         """Wait for a policy's verdict in a task."""

@@ -79,12 +79,16 @@ class Mirroring(Forwarding):
             content, allowed = b"".join(self.copied), self.handling.trailers
             trailers = passed_trailers(self.stream.trailers, allowed) if allowed else ()
             while mirrors:
-                copy = Copy(self.exchange, mirrors[-1], self.loop)
+                copy = self.new_copy(mirrors[-1])
                 copy.begin(self.handling.compose, content, chunked=self.framing == CHUNKED, trailers=trailers)
                 mirrors.pop()  # from here on its room is the copy's to give back
             self.copied = []
         except FAULTS:
             logger.exception("a request was not copied", extra={"request_id": self.exchange.request_id})
+
+    def new_copy(self, mirror: Mirror) -> Copy:
+        """A copy, which has not begun."""
+        return Copy(self.exchange, mirror, self.loop)
 
     def finished(self, failure: str | None) -> None:
         while self.mirrors:

@@ -28,6 +28,8 @@ class Rendering:
 
     files: dict[str, str]
     losses: tuple[Loss, ...]
+    private: frozenset[str] = frozenset()
+    """The names of files with secrets in them: nobody else may read these."""
 
 
 @dataclass(slots=True)

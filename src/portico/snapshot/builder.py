@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from portico.config import (
     CacheBounds,
     Config,
+    FailoverSettings,
     MirrorSettings,
     ResolvedRoute,
     ServiceSettings,
@@ -24,6 +25,7 @@ from portico.config.endpoints import PAGE_FILES, PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
+from portico.core.exchange import Exchange
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
 from portico.core.patterns.pattern import Pattern
@@ -38,22 +40,34 @@ from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.error_pages import ErrorPages
 from portico.policies.internal import build_internal
 from portico.policies.maintenance import MaintenanceSettings
+from portico.policies.mcp import first_contact
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.policies.versions import announcing
 from portico.proxy.body_limit import body_limit
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.purge_method import purge_policy
+from portico.proxy.failing_over import failing_over
+from portico.proxy.forward import REPLAY_LIMIT, Forwarding
 from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.answers import responding
 from portico.proxy.routing.challenges import Challenges
 from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes, has_prefix_route
-from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
+from portico.proxy.routing.route import (
+    Handling,
+    LocalRoute,
+    Rewrite,
+    Rewriting,
+    Route,
+    TakesOver,
+    VersionedRoutes,
+)
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.proxy.split import SplitWeights, forward_chosen
+from portico.proxy.traced import kind_of, traced
 from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
@@ -96,6 +110,9 @@ Waiting costs next to nothing. Clients that are refused retry at once, and each 
 _REWRITE_LOCATION: Final = RewriteLocationSettings()
 _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 """What holds where nothing is written."""
+
+_OF_HEADS: Final = ("headers", "identity")
+"""The policies that a service has of its own where it is asked in place of another one."""
 
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
@@ -148,6 +165,8 @@ class SnapshotBuilder:
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
         self._directory = Consumers()
+        self._traces = False
+        """Whether exchanges may have spans."""
         self._version_paths: frozenset[PathVersion] = frozenset()
         self._splits: dict[SplitKey, SplitWeights] = {}
         """The weights of the routes of the snapshot that is being built."""
@@ -198,6 +217,7 @@ class SnapshotBuilder:
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
         self._directory = config.consumer_directory
+        self._traces = config.gateway.tracing is not None
         self.revoked.secret = config.issuing_secret
         coming = self._coming = Coming()
         self._splits = coming.splits
@@ -303,7 +323,9 @@ class SnapshotBuilder:
         handling = self._handling(written, service, consumers, config)
         if written.answer is not None:
             handling = replace(handling, policies=(*handling.policies, answering(written.answer, config.files)))
-        return Route(
+        if written.failovers:
+            handling = self._failing_over(written, handling)
+        route = Route(
             name=written.name,
             handling=handling,
             rewrite=rewrite_of(written),
@@ -313,6 +335,56 @@ class SnapshotBuilder:
             encoded_slashes=written.encoded_slashes,
             case_insensitive=written.case_insensitive,
             by_pattern=is_pattern(written.path),
+        )
+        if not written.failovers:
+            return route
+        others = [self._instead(route, written, *each, consumers, config) for each in written.failovers]
+        return replace(route, sides=(route, *others))
+
+    def _failing_over(self, written: ResolvedRoute, handling: Handling) -> Handling:
+        """The same for a route with other services to ask."""
+        counter, most = self._metrics.failovers, max(REPLAY_LIMIT, *(each.max_body for each, _ in written.failovers))
+        kind = kind_of(handling.forward)
+        failing_kind = self._alike(("failing over", kind, most), lambda: failing_over(kind, counter, most))
+        forward = self._traced(failing_kind)
+        failing: Handling = self._alike(
+            ("failing over", id(handling), id(forward)), lambda: replace(handling, forward=forward)
+        )
+        return failing
+
+    def _instead(
+        self,
+        route: Route,
+        first: ResolvedRoute,
+        failover: FailoverSettings,
+        written: ResolvedRoute,
+        consumers: Mapping[str, Any],
+        config: Config,
+    ) -> Route:
+        """The way of a route's requests to a service that is asked in place of its own.
+
+        They have passed the route's policies by then; what is the other's own is how heads for it are composed.
+        """
+        service = self._service_named(str(written.service), written.version, config, self._coming)
+        policies = {key: policy for key, policy in first.policies.items() if key not in _OF_HEADS}
+        policies |= {key: policy for key, policy in written.policies.items() if key in _OF_HEADS}
+        handling = replace(
+            route.handling,
+            service=service,
+            service_name=service.name,
+            compose=self._policies(policies, consumers, None)["compose"],
+            timeouts=timeouts_of(written.timeouts, written.retry),
+            retry=retry_of(written.retry),
+            preserve_host=None if written.preserve_host == "auto" else written.preserve_host,
+            rewriting=self._rewriting(written),
+            version=written.version,
+            mirrors=(),
+            takes_over=TakesOver(frozenset(failover.on), failover.max_body),
+        )
+        prefix = prefix_of(written)
+        forwarded = b"X-Forwarded-Prefix: %b\r\n" % prefix if prefix else b""
+        return replace(
+            route, handling=handling, rewrite=rewrite_of(written), prefix=prefix, forwarded=forwarded, at_prefix=None
         )
 
     def _choosing(
@@ -397,6 +469,7 @@ class SnapshotBuilder:
             rewriting=self._rewriting(written),
             proxy_status=self._proxy_status,
             side=self._metrics.side(written.name, written.side.label) if written.side is not None else None,
+            first_contact=self._first_contact(written),
         )
         if written.mirrors:
             return replace(handling, mirrors=self._mirrors(written, handling, config))
@@ -404,6 +477,14 @@ class SnapshotBuilder:
         key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
+
+    def _first_contact(self, written: ResolvedRoute) -> Callable[[Exchange], bool] | None:
+        """What admits clients' first requests to an MCP server."""
+        settings, scope = written.policies.get("mcp", (None, ""))
+        if settings is None:
+            return None
+        admits: Callable[[Exchange], bool] = self._alike(("mcp", scope), lambda: first_contact(self._state, scope))
+        return admits
 
     def _mirrors(self, written: ResolvedRoute, handling: Handling, config: Config) -> tuple[Mirror, ...]:
         """Which services get copies of a route's requests."""
@@ -476,14 +557,20 @@ class SnapshotBuilder:
 
     def _cached(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
         """The same for a route that has a cache: that stands before its forwarding, which may be mirrored."""
-        kind = parts["forward"]
+        kind, traces = parts["forward"], self._traces
         if "cache" not in written.policies or written.service is None:
-            return {**parts, "forward": mirrored(kind)} if written.mirrors else parts
+            forward = self._traced(mirrored(kind) if written.mirrors else kind)
+            return parts if forward is kind else {**parts, "forward": forward}
         scope = cache_scope(written)
         cache: Callable[..., Any] = self._alike(
-            ("cache", scope, kind, bool(written.mirrors)), lambda: cache_of(self.caches, written, scope, kind).forward
+            ("cache", scope, kind, bool(written.mirrors)),
+            lambda: cache_of(self.caches, written, scope, kind, traces=traces).forward,
         )
         return {**parts, "forward": cache}
+
+    def _traced(self, kind: type[Forwarding]) -> Any:
+        """What makes forwardings of a kind, with spans for those exchanges that are recorded."""
+        return self._alike(("traced", kind), lambda: traced(kind)) if self._traces else kind
 
     def _purging(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
         """The same for a route whose cache clients may purge."""
@@ -503,8 +590,14 @@ class SnapshotBuilder:
         metrics = self._metrics
         counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
         surroundings = self._state, consumers, shared, table, self.plugins, *counters
-        chain = build_chain(written, *surroundings, denied=metrics.denied, directory=self._directory, is_own=is_own)
-        return parts_of(chain, written, pages, is_own=is_own)
+        chain = build_chain(
+            *(written, *surroundings),
+            denied=metrics.denied,
+            costs=metrics.costs,
+            directory=self._directory,
+            is_own=is_own,
+        )
+        return parts_of(chain, written, pages, is_own=is_own, traces=self._traces and not is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
         settings, _ = written.get("errors", (None, ""))

@@ -46,7 +46,9 @@ def _text_of(settings: object) -> str:
     return "on" if not isinstance(settings, CacheSettings) else repr(settings)
 
 
-def cache_of(caches: Caches, written: ResolvedRoute, scope: bytes, kind: type[Forwarding]) -> Cache:
+def cache_of(
+    caches: Caches, written: ResolvedRoute, scope: bytes, kind: type[Forwarding], *, traces: bool = False
+) -> Cache:
     """The cache of a route whose responses `kind` forwards."""
     settings, _ = written.policies["cache"]
     headers, _ = written.policies.get("headers", (None, ""))
@@ -63,8 +65,8 @@ def cache_of(caches: Caches, written: ResolvedRoute, scope: bytes, kind: type[Fo
     )
     lines = changes.lines if changes and not changes.lines.is_fixed else None
     if settings.store == "redis" and caches.redis is not None:
-        return RedisCache(caches, rules, kind, lines, caches.redis, mirrors=bool(written.mirrors))
-    return Cache(caches, rules, kind, lines, mirrors=bool(written.mirrors))
+        return RedisCache(caches, rules, kind, lines, caches.redis, mirrors=bool(written.mirrors), traces=traces)
+    return Cache(caches, rules, kind, lines, mirrors=bool(written.mirrors), traces=traces)
 
 
 def query_selections(routes: Iterable[ResolvedRoute]) -> dict[bytes, QuerySelection]:

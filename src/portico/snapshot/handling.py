@@ -23,14 +23,21 @@ from portico.proxy.filtered import FilteredForwarding
 from portico.proxy.forward import Forwarding
 from portico.proxy.hooked import HookedForwarding
 from portico.proxy.routing.route import Compose, Rewriting
+from portico.proxy.traced import with_trace
 
 
 def parts_of(
-    chain: Chain, written: Mapping[str, tuple[Any, str]], pages: ErrorPages | None = None, *, is_own: bool = False
+    chain: Chain,
+    written: Mapping[str, tuple[Any, str]],
+    pages: ErrorPages | None = None,
+    *,
+    is_own: bool = False,
+    traces: bool = False,
 ) -> dict[str, Any]:
     """The fields of a `Handling` that policies decide. Routes without hooks for responses pay nothing for them.
 
-    `is_own` says that the route is an endpoint of the gateway's own, which gets no fields changed.
+    `is_own` says that the route is an endpoint of the gateway's own, which gets no fields changed; `traces`, that
+    some of its exchanges have spans.
     """
     headers, _ = written.get("headers", (None, ""))
     requests = request_changes(headers) if headers is not None and not is_own else None
@@ -42,7 +49,7 @@ def parts_of(
         "holds": chain.holds,
         "response_hooks": hooks,
         "pages": pages,
-        "compose": _compose(chain, requests),
+        "compose": _compose(chain, requests, traces=traces),
         "response_lines": response_lines if responses is None else editing(responses),
         "forward": Forwarding if hooks is None else FilteredForwarding if hooks.bodies else HookedForwarding,
     }
@@ -74,9 +81,9 @@ def in_maintenance(
     return refused
 
 
-def _compose(chain: Chain, changes: RequestChanges | None) -> Compose:
+def _compose(chain: Chain, changes: RequestChanges | None, *, traces: bool) -> Compose:
     """How heads are composed for the service: what policies do about them, the last of it around all other."""
-    compose: Compose = request_head
+    compose: Compose = with_trace(request_head) if traces else request_head
     if chain.attempts:
         compose = with_attempt_lines(compose, chain.attempts)
     if changes is not None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from portico.config import KEEP, RedirectSettings, ResolvedRoute, RespondSettings
 from portico.config.answers import redirect_target
-from portico.core.conditions import condition_of
+from portico.core.conditions import condition_of, field_condition_of
 from portico.core.header_map import checked_line
 from portico.core.placeholders import pieces_of
 from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
@@ -35,7 +35,7 @@ def rule_of(written: ResolvedRoute, target: T) -> Rule[T]:
         target,
         written.hosts,
         methods,
-        tuple((name.lower().encode(), condition_of(value)) for name, value in written.headers.items()),
+        tuple((name.lower().encode(), field_condition_of(name, value)) for name, value in written.headers.items()),
         tuple((name.encode(), condition_of(value)) for name, value in written.query.items()),
         exact=is_exact(written.path),
         pattern=pattern_of(written.path) if is_pattern(written.path) else None,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from portico.config import ResolvedRoute
 from portico.config.split import SideSettings, SideStickySettings, SplitChoice
-from portico.core.conditions import condition_of
+from portico.core.conditions import condition_of, field_condition_of
 from portico.core.messages import Fields
 from portico.core.route_paths import beginning_of
 from portico.proxy.split import (
@@ -89,7 +89,8 @@ def _rules(choice: SplitChoice) -> list[Rule]:
 
 def _met(side: SideSettings) -> Callable[[Fields], bool]:
     """Whether a request is to take a side: one of the values that it names will do."""
-    tests = [with_header(name.lower().encode(), condition_of(value)) for name, value in side.headers.items()]
+    fields = side.headers.items()
+    tests = [with_header(name.lower().encode(), field_condition_of(name, value)) for name, value in fields]
     tests += [with_cookie(name.encode(), condition_of(value)) for name, value in side.cookies.items()]
     if len(tests) == 1:
         return tests[0]

@@ -89,6 +89,21 @@ class InstanceAsker:
         self._timeouts = Timeouts(timeout, timeout, timeout, timeout, silence=timeout)
 
     async def __call__(self, question: Question) -> Reply:
+        trace = getattr(question.exchange, "trace", None)
+        if trace is None or not trace.is_recorded:
+            return await self._ask(question)
+        span = trace.begin_question(question, self._instance)
+        try:
+            reply = await self._ask(question._replace(lines=[*question.lines, span.line]))
+            span.status = reply.status
+        except UnansweredError:
+            span.error = "upstream_unanswered"
+            raise
+        finally:
+            span.is_over()
+        return reply
+
+    async def _ask(self, question: Question) -> Reply:
         instance = self._instance
         if instance.in_flight >= MOST:
             raise UnansweredError(f"{MOST} questions wait for its answers already")

@@ -40,6 +40,10 @@ class Limit:
         self.running += 1
         return True
 
+    def enter_anyway(self) -> None:
+        """Take a permit, be there one or not."""
+        self.running += 1
+
     def wait(self, caller: Waiting) -> bool:
         """Whether there was room to wait; if so `caller` will be admitted, unless it is forgotten before."""
         if len(self.waiting) >= self.queue_size:

@@ -123,3 +123,33 @@ def test_a_clock_that_is_set_back_holds_nobody_up(store: RedisProcess) -> None:
 def test_the_largest_and_the_smallest_numbers(store: RedisProcess) -> None:
     assert take(store, [("large", 10**9, f"{1e9 / 6e7:.17g}")], [("large", 10**9, f"{1e9 / 6e7:.17g}")])[0] == 10**9 - 1
     assert take(store, [("slow", 1, "1e-300")], [("slow", 1, "1e-300")]) == [0, -(10**14)]
+
+
+def paid(store: RedisProcess, key: str, allowed: int, how: str, amount: str) -> int:
+    """What is left of a limit that is paid after the fact: asked for with `0`, or charged with a number."""
+    _, left = store.client.eval(SCRIPT.source.decode(), 1, key, allowed, how, f"{amount}.")
+    return int(left)
+
+
+@pytest.mark.parametrize("how", [NEVER, "day"])
+def test_what_is_paid_later_is_only_looked_at(store: RedisProcess, how: str) -> None:
+    key = f"paid {how}"
+    assert [paid(store, key, 10, how, "0") for _ in range(3)] == [10, 10, 10]
+    assert store.client.exists(key) == 0
+    assert paid(store, key, 10, how, "9") == 1
+    assert paid(store, key, 10, how, "0") == 1, "as long as something is left"
+    paid(store, key, 10, how, "100")
+    assert paid(store, key, 10, how, "0") < 0
+    paid(store, key, 10, how, "5")
+    assert float(store.client.get(key).split()[0]) == pytest.approx(114), "what is owed is not forgotten"
+
+
+def test_a_budget_beside_a_limit(store: RedisProcess) -> None:
+    """What is only looked at refuses the request, and then nothing is taken from the other."""
+    keys = "one", "budget"
+    asked = [*keys, 5, NEVER, "+", 10, NEVER, "0."]
+    assert store.client.eval(SCRIPT.source.decode(), 2, *asked)[1:] == [4, 10]
+    paid(store, "budget", 10, NEVER, "10")
+    assert store.client.eval(SCRIPT.source.decode(), 2, *asked)[2] < 0
+    paid(store, "budget", 20, NEVER, "1")
+    assert store.client.eval(SCRIPT.source.decode(), 2, *keys, 5, NEVER, "+", 20, NEVER, "0.")[1:] == [3, 9]

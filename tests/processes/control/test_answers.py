@@ -40,9 +40,9 @@ def test_a_body_comes_as_it_was_before_it_was_coded() -> None:
     ("coding", "pieces"),
     [
         ("", (b"a" * 600, b"a" * 600)),
-        ("br", (brotli.compress(ZEROS),)),
+        ("br", (brotli.compress(ZEROS, quality=1),)),
         ("gzip", (gzip.compress(b"a" * 1001),)),
-        ("gzip, gzip", (gzip.compress(gzip.compress(ZEROS)),)),
+        ("gzip, gzip", (gzip.compress(gzip.compress(ZEROS, 1)),)),
     ],
 )
 def test_no_coding_makes_more_of_it_than_may_be(coding: str, pieces: tuple[bytes, ...]) -> None:

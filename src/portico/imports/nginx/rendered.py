@@ -369,8 +369,8 @@ class Rendered:
 
 
 def _with_names(expression: str, prefix: str) -> str:
-    """An expression with the names that its groups have in Portico's file."""
-    return expression.replace(f"(?<{prefix}", "(?P<")
+    """An expression with the names that its groups have in Portico's file, where a dot stands for a line end, too."""
+    return expression.removeprefix("(?s)").replace(f"(?<{prefix}", "(?P<")
 
 
 def _unescaped(expression: str) -> str:

@@ -102,6 +102,13 @@ class AuthSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _has_one_bearer(self) -> Self:
+        tokens = [name for name in ("jwt", "introspection") if getattr(self, name) is not None]
+        if self.api_key is not None and self.api_key.bearer and tokens:
+            raise ValueError(f"api_key.bearer: what comes as Bearer is for {tokens[0]}; name a header for keys")
+        return self
+
+    @model_validator(mode="after")
     def _says_who_issues_tokens(self) -> Self:
         if self.resource is None:
             return self

@@ -25,6 +25,7 @@ from portico.policies.editable import editable
 from portico.policies.policy import Context, Policy
 
 DEFAULT_HEADER: Final = "X-API-Key"
+_PLACES: Final = ("header", "query", "bearer")
 _BELIEVED: Final = 60.0
 """Seconds after which a key is looked up again: by that, and no more often, is known when it was last used."""
 HOW: Final = "{auth.api_key.how}"
@@ -44,7 +45,7 @@ def _own_field(name: str) -> str:
 
 
 class ApiKeySettings(Settings):
-    """Where a request has its API key: in the `header` of this name, or in the parameter `query`.
+    """Where a request has its API key: in the `header` of this name, in the parameter `query`, or as a `bearer` token.
 
     It does not go on to the service.
     """
@@ -53,28 +54,36 @@ class ApiKeySettings(Settings):
     """The field that holds the key, and nothing else."""
     query: ParameterName | None = None
     """The parameter that holds it, in place of a field."""
+    bearer: bool = False
+    """It comes as `Authorization: Bearer KEY`, as clients of language models send theirs; not beside tokens, which do
+    so, too.
+    """
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
-        if self.header is not None and self.query is not None:
-            raise ValueError("a key comes in one place: write header or query, not both")
+        ways = [key for key in ("header", "query", "bearer") if getattr(self, key)]
+        if len(ways) > 1:
+            raise ValueError(f"a key comes in one place: write {' or '.join(ways)}, not both")
         return self
 
     @property
     def field(self) -> str | None:
         """The header; None where it is a parameter."""
+        if self.bearer:
+            return "Authorization"
         return None if self.query is not None else self.header or DEFAULT_HEADER
 
     @property
     def how(self) -> str:
         """How a key is sent, for who has not sent one."""
-        return f"send one API key, as '{f'?{self.query}=' if self.query is not None else f'{self.field}: '}KEY'"
+        place = f"?{self.query}=" if self.query is not None else f"{self.field}: {'Bearer ' if self.bearer else ''}"
+        return f"send one API key, as '{place}KEY'"
 
 
 def api_key_over(own: Any, base: Any) -> Any:
     """What is left of the levels above where one level says where keys are."""
-    if isinstance(own, dict) and isinstance(base, dict) and not own.keys().isdisjoint(("header", "query")):
-        return {name: value for name, value in base.items() if name not in ("header", "query")}
+    if isinstance(own, dict) and isinstance(base, dict) and not own.keys().isdisjoint(_PLACES):
+        return {name: value for name, value in base.items() if name not in _PLACES}
     return base
 
 
@@ -88,6 +97,8 @@ def build_api_key(settings: ApiKeySettings, encoding: NameEncoding, context: Con
     look_up = _looking_up(table, directory, encoding)
     if settings.query is not None:
         return by_credentials(verified, _parameter(settings.query, several), look_up, absent)
+    if settings.bearer:
+        return by_fields(verified, _bearer_line(several), lambda line: look_up(_words(line)[1].strip()), absent)
     name = str(settings.field).lower().encode()
     return by_fields(verified, _line(name, several), lambda line: look_up(line[len(name) + 1 :].strip()), absent)
 
@@ -103,6 +114,25 @@ def _line(name: bytes, several: Answer) -> Callable[[Fields], bytes | Answer | N
         return several if count else None
 
     return line_of
+
+
+def _bearer_line(several: Answer) -> Callable[[Fields], bytes | Answer | None]:
+    """The same of `Authorization`, where its scheme is Bearer and something follows it."""
+    find = _line(b"authorization", several)
+
+    def line_of(fields: Fields) -> bytes | Answer | None:
+        line = find(fields)
+        if not isinstance(line, bytes):
+            return line
+        words = _words(line)
+        return line if len(words) == 2 and words[0].lower() == b"bearer" else None
+
+    return line_of
+
+
+def _words(line: bytes) -> list[bytes]:
+    """The scheme of an `Authorization` line, and what follows it."""
+    return line.partition(b":")[2].split(None, 1)
 
 
 def _parameter(name: str, several: Answer) -> Callable[[Exchange], bytes | Answer | None]:

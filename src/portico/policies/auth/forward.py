@@ -158,7 +158,7 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
             if known is not None and known.until > time.monotonic():
                 return follow(exchange, digest, known.said)
         lines.append(b"X-Request-ID: " + exchange.request_id.encode())
-        return ask(exchange, Question(b"GET", target, lines), digest)
+        return ask(exchange, Question(b"GET", target, lines, exchange=exchange), digest)
 
     async def ask(exchange: Exchange, question: Question, digest: bytes) -> Answer | None:
         try:

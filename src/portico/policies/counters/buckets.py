@@ -46,6 +46,10 @@ class Buckets:
         if debt > 0.0:
             self._note(key, now + debt)
 
+    def charge(self, key: str, tokens: int, now: float) -> None:
+        """Take tokens whether they are there or not: what is missing has to come back before there is one again."""
+        self._note(key, max(self._full_at(key), now) + tokens * self.interval)
+
     def _full_at(self, key: str) -> float:
         """The moment stored for a key; one in the past where there is none."""
         raise NotImplementedError
@@ -63,20 +67,22 @@ class TokenBuckets(Buckets):
     """The buckets of one worker; an absent key has a full one.
 
     A bucket that has been left alone for `burst * interval` seconds is full, so generations older than that are dropped
-    without loss.
+    without loss; one that was charged with more is kept as long as that takes.
     """
 
-    __slots__ = ("_entries", "_rotated")
+    __slots__ = ("_entries", "_fill_time", "_rotated")
 
     def __init__(self, requests_per_minute: float, burst: int, capacity: int = CAPACITY) -> None:
         super().__init__(requests_per_minute, burst)
         self._entries: Generations[str, float] = Generations(capacity)
+        self._fill_time = self.span
+        """Seconds in which each of them is full again."""
         self._rotated = 0.0
         ages(self)
 
     def age(self, now: float) -> None:
         """Drop the buckets that are full."""
-        if now - self._rotated > self.span:
+        if now - self._rotated > self._fill_time:
             self._rotated = now
             self._entries.rotate()
 
@@ -84,7 +90,7 @@ class TokenBuckets(Buckets):
         return len(self._entries)
 
     def take(self, key: str, now: float) -> float:
-        if now - self._rotated > self.span:
+        if now - self._rotated > self._fill_time:
             self.age(now)
         young = self._entries.young
         known = young.get(key)
@@ -99,6 +105,10 @@ class TokenBuckets(Buckets):
         else:
             young[key] = now + debt
         return self._left(debt)
+
+    def charge(self, key: str, tokens: int, now: float) -> None:
+        super().charge(key, tokens, now)
+        self._fill_time = max(self._fill_time, self._full_at(key) - now)
 
     def _full_at(self, key: str) -> float:
         return self._entries.get(key) or 0.0

@@ -50,6 +50,11 @@ class Quotas:
             self._counts.put(key, self.allowed - int(left))
         return left
 
+    def charge(self, key: str, amount: int, now: float) -> None:
+        """Count so much, whether it is left or not."""
+        self._begin_period(now)
+        self._counts.put(key, (self._counts.get(key) or 0) + amount)
+
     def _begin_period(self, now: float) -> None:
         if not self._begin <= now < self._end:
             self._begin, self._end = bounds(self.period, now)

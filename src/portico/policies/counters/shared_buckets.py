@@ -139,6 +139,17 @@ class SharedBuckets(Buckets):
             table.unlock(lock)
         return self._left(debt)
 
+    def charge(self, key: str, tokens: int, now: float) -> None:
+        table = self._table
+        name, slot = self._find(key)
+        lock = table.lock(name)
+        try:
+            if table.names[slot] != name:
+                slot = self._find_again(key, name)
+            table.moments[slot] = max(table.moments[slot], now) + tokens * self.interval
+        finally:
+            table.unlock(lock)
+
     def _full_at(self, key: str) -> float:
         table = self._table
         name, slot = self._find(key)

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from portico.observe.families import DURATION_BOUNDS, SIDE_BOUNDS
 from portico.observe.sides import SHOWN
@@ -43,6 +44,7 @@ class _Page(Collector):
         self.health = health
         self.registry = registry
         self.more = more
+        self.exemplars = _newest(live)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._exchanges()
@@ -125,7 +127,9 @@ class _Page(Collector):
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in self.sums["series"]:
             for status, count in statuses:
                 requests.add_metric([service, method, str(status)], count)
-            duration.add_metric([service, method], _cumulated(buckets, DURATION_BOUNDS), seconds)
+            counted = _cumulated(buckets, DURATION_BOUNDS)
+            found = self.exemplars.get((service, method))
+            duration.add_metric([service, method], counted if found is None else _exemplified(counted, found), seconds)
             if any(upstream_buckets):
                 upstream.add_metric([service, method], _cumulated(upstream_buckets, DURATION_BOUNDS), upstream_seconds)
         yield requests
@@ -278,6 +282,32 @@ class _Page(Collector):
 
 def _cumulated(buckets: list[int], bounds: Sequence[float]) -> list[tuple[str, float]]:
     return list(zip([*map(str, bounds), "+Inf"], accumulate(buckets), strict=True))
+
+
+def _newest(live: list[dict[str, Any]]) -> dict[tuple[str, str], dict[int, Exemplar]]:
+    """The last exchange with spans, by service and method, and by the bucket of its duration."""
+    newest: dict[tuple[str, str], dict[int, Exemplar]] = {}
+    for worker in live:
+        for service, method, bucket, trace_id, span_id, seconds, at in worker.get("exemplars", ()):
+            of_series = newest.setdefault((service, method), {})
+            if bucket not in of_series or of_series[bucket].timestamp < at:
+                of_series[bucket] = Exemplar({"trace_id": trace_id, "span_id": span_id}, seconds, at)
+    return newest
+
+
+def _exemplified(buckets: list[tuple[str, float]], found: dict[int, Exemplar]) -> list[Any]:
+    return [(*bucket, found[index]) if index in found else bucket for index, bucket in enumerate(buckets)]
+
+
+def families_of(
+    live: list[dict[str, Any]],
+    ended: list[dict[str, Any]],
+    health: dict[tuple[str, str], bool],
+    registry_gauges: RegistryGauges | None = None,
+    more: Sequence[Metric] = (),
+) -> list[Metric]:
+    """What the page has, for others than those who read it."""
+    return [*_Page(live, ended, health, registry_gauges, more).collect()]
 
 
 def render_metrics(

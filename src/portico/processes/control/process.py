@@ -31,7 +31,9 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.reloading import Reloading
+from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
+from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.watch import watch
 from portico.processes.control.workers import Workers
@@ -129,6 +131,8 @@ class _Control:
         certificates.prepare(config)
         await certificates.follow(config)
         await documents.follow(config)
+        telemetry = self.state.telemetry = ControlTelemetry(loop, Scrapes(self.state).families)
+        telemetry.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
@@ -151,6 +155,7 @@ class _Control:
         await tokens.close()
         await certificates.close()
         await documents.close()
+        await telemetry.close()
         await health.close()
         if self.is_orphaned:
             self._remove_runtime()  # workers that were still starting may have written files

@@ -135,6 +135,8 @@ class Reloading:
         await state.tokens.follow(config)
         await state.certificates.follow(config)
         await state.documents.follow(config)
+        if state.telemetry is not None:
+            state.telemetry.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)
@@ -155,7 +157,7 @@ class Reloading:
             config = load_config(self._state.config_path, os.environ)
         except ConfigError as error:
             raise ReloadError(str(error)) from error
-        problems = file_problems(config)
+        problems = [*map(str, file_problems(config))]
         if not problems:
             problems, code = check_plugins(config)
             config = with_code(config, code)

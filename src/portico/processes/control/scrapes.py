@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from portico.processes.control.acme.metrics import certificate_metrics
 from portico.processes.control.canary_metrics import canary_metrics
-from portico.processes.control.exposition import RegistryGauges, render_metrics
+from portico.processes.control.exposition import RegistryGauges, families_of, render_metrics
 from portico.processes.control.rounds import Rounds
 from portico.processes.control.state import State
+
+T = TypeVar("T")
 
 _SHARE: Final = 0.5
 """The share of the time that pages of one kind may take."""
@@ -36,18 +39,29 @@ class Scrapes:
         _, content_type = choose_encoder(accept)
         return await self._pages[content_type.partition(";")[0]].result(), content_type
 
+    async def families(self) -> list[Metric]:
+        """What the page has, for others than those who read it."""
+        return await self._made(families_of)
+
     async def _render(self, accepted: str) -> bytes:
+        def render(live: Any, ended: Any, health: Any, gauges: Any, more: Any) -> bytes:
+            return render_metrics(live, ended, health, accepted, gauges, more)[0]
+
+        return await self._made(render)
+
+    async def _made(self, make: Callable[..., T]) -> T:
+        """What is made, in a thread, of all that workers have counted, and of what control knows."""
         state = self._state
         state.workers.keep_parts({route.name for route in state.config.all_routes}, state.health.states().keys())
         live, ended = await state.workers.totals()
         # With thousands of series this takes seconds; health checks and other work must not wait for it.
         gauges, canaries, ordered = _gauges(state), canary_metrics(state.canaries), state.certificates.expiries()
 
-        def render() -> bytes:
+        def made() -> T:
             more = [_refused(state), *canaries, *certificate_metrics(state.config, ordered)]
-            return render_metrics(live, ended, state.health.states(), accepted, gauges, more)[0]
+            return make(live, ended, state.health.states(), gauges, more)
 
-        return await asyncio.to_thread(render)
+        return await asyncio.to_thread(made)
 
 
 def _refused(state: State) -> Metric:

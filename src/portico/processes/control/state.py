@@ -16,6 +16,7 @@ from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.openapi.documents import Documents
+from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Listening
@@ -43,3 +44,5 @@ class State:
     started: float = field(default_factory=time.time)
     refused: str | None = None
     """What was wrong with the file when it was last read, if anything."""
+    telemetry: ControlTelemetry | None = None
+    """What is sent to collectors, once this process has begun."""

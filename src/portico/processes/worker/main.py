@@ -49,6 +49,7 @@ from portico.processes.worker.limits import bindings_url, bucket_table, cache_st
 from portico.processes.worker.listening import WorkerListener
 from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.purging import Purging
+from portico.processes.worker.telemetry import Telemetry
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.redis_store import RedisStore
 from portico.proxy.gateway import Gateway, Snapshot
@@ -83,6 +84,8 @@ _TRIAL: Final = 5.0
 """Seconds that a worker has served at least before it has itself replaced: its successor may fail in the same way."""
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds that users' policies have to close when their worker ends, at least."""
+_EXPORT_TIMEOUT: Final = 2.0
+"""Seconds that a worker waits at its end for what it still has to export, at most: no longer than for its drain."""
 _REPLACEMENT_TIMEOUT: Final = 60.0
 """Seconds after which a worker that is still there asks again to be replaced."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
@@ -160,6 +163,8 @@ class _Worker:
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
         self.log = self._open_log(config, loop)
+        self.telemetry = Telemetry(self.metrics, loop, self.worker)
+        self.telemetry.adopt(config)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         try:
@@ -212,6 +217,7 @@ class _Worker:
             if redis is not None:
                 redis.close()
         deadlines.close()
+        await self.telemetry.close(min(_EXPORT_TIMEOUT, end - time.monotonic()))
         if self.log is not None:
             self.log.close()
 
@@ -276,7 +282,8 @@ class _Worker:
         One that the configuration does not have any more is about to be closed.
         """
         written = config.gateway.log
-        log = self.log if self.log is None or written.sample == 1 else SampledLog(self.log, written.sample)
+        log = self.telemetry.log(self.log, config)
+        log = log if log is None or written.sample == 1 else SampledLog(log, written.sample)
         details = details_of(written.fields)
         shared = self.metrics, log, _LOG_FROM[written.level], self.loop, self.overload, details
         wanted = _listeners_of(config)
@@ -286,6 +293,7 @@ class _Worker:
                 snapshot = self.snapshot.at(key)
                 gateway = ListenerGateway(key, snapshot, *shared) if key else Gateway(snapshot, *shared)
                 gateway.watch(self._watchers(config))
+                gateway.trace(self.telemetry.tracer)
                 tickets = self.runtime.tickets.get(key)
                 local = self.local_answers, self.builder.challenges
                 yield WorkerListener(opened, wanted[key], gateway, *local, self.runtime.directory, tickets)
@@ -296,7 +304,9 @@ class _Worker:
         A listener that this does not have goes on by the last one: another worker is about to take over from this one.
         """
         wanted = _listeners_of(config)
+        self.telemetry.adopt(config)
         for listener in self.serving:
+            listener.gateway.trace(self.telemetry.tracer)
             if listener.key in wanted:
                 listener.adopt(wanted[listener.key], snapshot)
             listener.gateway.watch(self._watchers(config))
@@ -610,6 +620,7 @@ class _Worker:
             await asyncio.sleep(pause)
 
     def _totals(self) -> bytes:
+        self.telemetry.count()
         self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
         self.metrics.failed_handshakes = sum(entrance.failed_handshakes for entrance in self.entrances)
         self.metrics.cache_evictions = self.caches.memory.evictions
@@ -627,6 +638,7 @@ class _Worker:
             "cache_bytes": self.caches.memory.bytes,
             "redis_up": None if self.shared is None else int(self.shared.is_up),
             "generation": self.snapshot.generation,
+            "exemplars": self.telemetry.exemplars(),
         }
         return msgspec.json.encode(totals)
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
@@ -81,6 +81,7 @@ from portico.proxy.forward import Forwarding
 from portico.proxy.hooked import HookedForwarding
 from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.route import Forward, Handling
+from portico.proxy.traced import traced
 
 _NOT_MODIFIED: Final = 304
 _UNSATISFIABLE: Final = 416
@@ -148,7 +149,7 @@ class Cache:
     """The cache of one route, or of several that are configured alike.
 
     `changes` are the lines that the configuration adds to requests, where they depend on the request. With `mirrors`
-    what goes to the service is copied for others.
+    what goes to the service is copied for others, with `traces` exchanges may have spans.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class Cache:
         changes: Lines | None = None,
         *,
         mirrors: bool = False,
+        traces: bool = False,
     ) -> None:
         self.caches = caches
         self.rules = rules
@@ -171,12 +173,12 @@ class Cache:
         self.most_stored = self.most_kept
         """Bytes of a body that is stored, at most."""
         self.outcomes = caches.outcomes(rules.service)
-        self.plain = kind
-        self.fetching, self.replaying, self.invalidating = _KINDS[kind]
-        self.usual = UsualFetching
+        fetching, self.replaying, invalidating = _KINDS[kind]
+        kinds: list[type[Any]] = [kind, UsualFetching, fetching, invalidating]
         if mirrors:
-            self.plain, self.usual = mirrored(kind), mirrored(UsualFetching)
-            self.fetching, self.invalidating = mirrored(self.fetching), mirrored(self.invalidating)
+            kinds = [*map(mirrored, kinds)]
+        made: list[Callable[..., Any]] = [*map(traced, kinds)] if traces else [*kinds]
+        self.plain, self.usual, self.fetching, self.invalidating = made
         self.is_filtered = kind is FilteredForwarding
         self._changes = changes
         self.get: Callable[[bytes], Resource | None] = caches.memory.get
@@ -243,7 +245,7 @@ class Cache:
             flight_key = key if asker is None else (key, asker)
         flights = self.flights
         if not (self._searches.said or (flights.unshared and flights.is_unshared(key))):
-            fetch = self.usual(exchange, handling, loop)
+            fetch: UsualFetching = self.usual(exchange, handling, loop)
             if fetch.lead(self, key, asker, flight_key):
                 return fetch
         return self._look_closely(exchange, handling, loop)
@@ -357,7 +359,8 @@ class Cache:
     def _pass(self, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop, why: str) -> Forward:
         """Neither look for a response nor store one."""
         self._note_bypass(exchange, why)
-        return self.plain(exchange, handling, loop)
+        forwarding: Forwarding = self.plain(exchange, handling, loop)
+        return forwarding
 
     def _note_bypass(self, exchange: Exchange, why: str) -> None:
         self.note(exchange, BYPASSED)

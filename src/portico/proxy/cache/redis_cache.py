@@ -66,8 +66,9 @@ class RedisCache(Cache):
         redis: RedisStore,
         *,
         mirrors: bool = False,
+        traces: bool = False,
     ) -> None:
-        super().__init__(caches, rules, kind, changes, mirrors=mirrors)
+        super().__init__(caches, rules, kind, changes, mirrors=mirrors, traces=traces)
         self.redis = redis
         self.most_stored = min(rules.max_object, redis.most_object)
         self.most_kept = min(self.most_stored, _KEPT)

@@ -7,6 +7,7 @@ from typing import Final
 
 from portico.core.exchange import Client, Exchange, Receiver, Sink
 from portico.core.messages import RequestHead
+from portico.observe.tracing import trace_of
 
 
 class _NoLoad:
@@ -89,6 +90,7 @@ def without_client(
     stream.receiver = made
     made.method, made.match, made.query = exchange.method, exchange.match, exchange.query
     made.request_id, made.id, made.trace_id = exchange.request_id, exchange.request_id.encode(), exchange.trace_id
+    made.trace = trace_of(exchange)
     made.client_ip, made.trusted = exchange.client_ip, exchange.trusted
     made.consumer, made.scopes = exchange.consumer, exchange.scopes
     made.claims_or_token = exchange.claims_or_token

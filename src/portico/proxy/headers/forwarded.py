@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from portico.core.clients import parsed
 from portico.core.exchange import Client
 from portico.core.messages import Fields, RequestHead
+from portico.core.trace_context import trace_context
 from portico.proxy.headers.client_certificate import certificate_line
 from portico.proxy.headers.forwarded_field import element_text, parse_forwarded
 
@@ -23,11 +24,6 @@ VIA: Final = b"Via: 1.1 portico"
 """RFC 9110, section 7.6.3."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_TRACEPARENT: Final = re.compile(
-    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?"
-)
-"""Version, trace, parent and flags; versions after 00 may have more behind them."""
-_TRACEPARENT_SIZE: Final = 55
 _NODE: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,64}")
 _PREFIX: Final = re.compile(rb"(?:/(?!\.\.?(?:/|$))(?:[A-Za-z0-9._~:@+-]|%[2-9A-Fa-f][0-9A-Fa-f])+)+")
 """Without dot segments, and without control characters in any form."""
@@ -280,5 +276,5 @@ def believed_request_id(fields: Fields) -> str | None:
 
 def believed_trace_id(fields: Fields) -> str | None:
     """The trace that a trusted proxy's request belongs to (W3C Trace Context); None where there is none."""
-    match = _TRACEPARENT.fullmatch(fields.get(b"traceparent") or b"")
-    return match[2].decode() if match and (match[1] != b"00" or len(match[0]) == _TRACEPARENT_SIZE) else None
+    context = trace_context(fields)
+    return None if context is None else context.trace_id

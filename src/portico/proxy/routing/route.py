@@ -98,6 +98,14 @@ class Rewriting:
 
 
 @dataclass(frozen=True, slots=True)
+class TakesOver:
+    """The causes for which a service is asked in place of another one, and how large a request's body may be then."""
+
+    causes: frozenset[str | int]
+    max_body: int
+
+
+@dataclass(frozen=True, slots=True)
 class Handling:
     """How a request is handled: routes that handle requests alike share one object, which stays in the CPU caches."""
 
@@ -140,6 +148,10 @@ class Handling:
     """Which other services get copies of its requests."""
     side: SideCounts | None = None
     """What is counted of it as a side of a split; None: it is none."""
+    first_contact: Callable[[Exchange], bool] | None = None
+    """What admits and marks requests that an overloaded worker takes all the same; None: it takes none."""
+    takes_over: TakesOver | None = None
+    """When it has a request in place of the route's service; None: it is no other's failover."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from portico.config import ResolvedRoute
-from portico.core.conditions import is_value_pattern
+from portico.render.nginx.denying import expression_of
 from portico.render.nginx.fields import preflight
 from portico.render.nginx.names import Names
 from portico.render.nginx.paths import pattern_text
@@ -67,23 +67,16 @@ def _tests(names: Names, route: ResolvedRoute) -> list[str]:
         methods = sorted({*route.methods, *(["HEAD"] if "GET" in route.methods else [])})
         tests.append(_test(names, "has_method", asked, f"~^({'|'.join(map(literal, methods))})$"))
     for name, value in route.headers.items():
-        tests.append(_test(names, "has_field", "$http_" + name.lower().replace("-", "_"), _expression(value)))
+        tests.append(_test(names, "has_field", "$http_" + name.lower().replace("-", "_"), expression_of(value)))
     for name, condition in route.query.items():
         if condition is True:
             tests.append(_test(names, "has_parameter", "$args", f"~(^|&){literal(name)}(=|&|$)"))
         elif re.fullmatch(r"\w+", name, re.ASCII):
-            tests.append(_test(names, "has_parameter", f"$arg_{name}", _expression(condition)))
+            tests.append(_test(names, "has_parameter", f"$arg_{name}", expression_of(condition)))
         else:
             names.losses.add((*route.source, "query", name), "nginx has no variable for a parameter of this name")
             tests.append(_test(names, "has_parameter", "$args", "~(?!)"))
     return tests
-
-
-def _expression(condition: str) -> str:
-    if is_value_pattern(condition):
-        mark, _, text = condition.partition(" ")
-        return mark + text
-    return f"~^{literal(condition)}$"  # a map compares plain text without case
 
 
 def _test(names: Names, name: str, source: str, expression: str) -> str:

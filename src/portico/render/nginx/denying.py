@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from portico.config import ResolvedRoute
 from portico.core.conditions import is_value_pattern
@@ -10,7 +12,10 @@ from portico.core.route_paths import is_exact, is_pattern, literal_of
 from portico.policies.deny import DenyRule
 from portico.policies.when import When
 from portico.render.nginx.names import Names
+from portico.render.nginx.paths import pattern_text
 from portico.render.nginx.text import literal, of_request, pattern
+
+_NAMED: Final = re.compile(r"((?<!\\)(?:\\\\)*)\(\?P?<[A-Za-z_]\w*>")
 
 
 def can_be_denied(names: Names, route: ResolvedRoute) -> bool:
@@ -87,7 +92,7 @@ def expression_of(condition: str | bool) -> str:
     text = str(condition)
     if is_value_pattern(text):
         mark, _, rest = text.partition(" ")
-        return mark + rest
+        return mark + without_names(rest)
     return f"~^{literal(text)}$"
 
 
@@ -96,13 +101,18 @@ def _is_at(names: Names, path: str) -> str:
     if not is_pattern(path):
         own = literal(literal_of(path).rstrip("/"))
         return _test(names, "is_denied_path", "$uri", f"~^{own}/?$" if is_exact(path) else f"~^{own}(?:/|$)")
-    mark, _, text = path.partition(" ")
+    mark, text = path.partition(" ")[0], without_names(pattern_text(path))
     as_sent, decoded = (_test(names, "is_denied_path", source, f"{mark}{text}") for source in ("$path", "$uri"))
     return _test(names, "is_denied_path", f'"{as_sent}{decoded}"', "~1")
 
 
 def _test(names: Names, name: str, source: str, expression: str) -> str:
     return names.map(name, source, [f"{pattern(expression)} 1;", "default 0;"])
+
+
+def without_names(expression: str) -> str:
+    """The same without names of groups: nginx would make variables of them, and of some it has its own."""
+    return _NAMED.sub(lambda found: found[1] + "(?:", expression)
 
 
 def in_query(text: str) -> str:

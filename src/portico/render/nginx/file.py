@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from portico.config import Config
+from portico.config.problems import KeyPath
 from portico.render.losses import Losses, Rendering
 from portico.render.nginx.compression import compressing
 from portico.render.nginx.fields import marks_of, told_lines
 from portico.render.nginx.keys import TABLE, WITH_LUA
 from portico.render.nginx.lua import HTTP, MAIN, Lua
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import variables
+from portico.render.nginx.proxies import proxies
 from portico.render.nginx.servers import server_blocks
 from portico.render.nginx.text import block, comment, pattern, word
 from portico.render.written import unsaid
 
 OTHERWISE = (
     "What nginx does otherwise, whatever is written:",
-    "its error pages are its own, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
+    "its errors give no reason, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
     "/openapi.json; instances are not checked, and one alone is not asked again after a failure; one timeout",
     "(proxy_read_timeout) is for the head, for the body and for WebSockets; redirects that name an instance by its",
     "address are not rewritten; a percent-encoded letter in a prefix that is taken off is refused with 400.",
@@ -30,6 +34,8 @@ _LOG = (
 _USED = (
     *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
     *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after", "cache", "chosen_first"),
+    *("title", "problem", "is_trusted", "usual_port", "port_of_scheme"),
+    *("told_scheme", "told_host", "told_prefix", "told_port", "told_for"),
     *("consumer", "scopes", "kept_query"),
 )
 """Names that no map, zone or upstream may have."""
@@ -42,7 +48,8 @@ def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
     for name in _USED:
         names.free(name)
     for path, why in unsaid(config.written, WITH_LUA if lua else TABLE):
-        losses.add(path, why)
+        if not _is_the_one_timeout(config.written, path):
+            losses.add(path, why)
     names.base = marks_of(names, config.own_policies, None).whole()
     servers = list(server_blocks(names))
     lines = [
@@ -60,6 +67,16 @@ def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
     return Rendering({"nginx.conf": "\n".join(lines) + "\n", **more}, losses.all())
 
 
+def _is_the_one_timeout(written: Mapping[str, Any], path: KeyPath) -> bool:
+    """Whether it is a time between pieces that is also that for the head: nginx has one for both."""
+    if path[-2:] != ("timeout", "idle"):
+        return False
+    timeout: Any = written
+    for part in path[:-1]:
+        timeout = timeout[part]
+    return bool(timeout["idle"] == timeout.get("response"))
+
+
 def _main(names: Names) -> Iterator[str]:
     if names.lua is not None:
         yield from (*MAIN, *names.lua.environment(), "")
@@ -70,6 +87,8 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     yield from _settings(config)
     yield ""
     yield from _variables()
+    yield ""
+    yield from variables(config)
     if names.lua is not None:
         yield from ("", *HTTP)
     for lines in names.blocks.values():
@@ -86,7 +105,7 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
         yield from compressing(names, config.own_policies, ("policies", "compress"))
         yield ""
     yield comment("What services are told")
-    yield from told_lines()
+    yield from told_lines(config)
     yield ""
     yield comment("What all responses have")
     yield from names.base
@@ -98,6 +117,7 @@ def _settings(config: Config) -> Iterator[str]:
     limits, log = config.gateway.limits, config.gateway.log
     yield "server_tokens off;"
     yield "absolute_redirect off;"
+    yield "recursive_error_pages on;"
     if len(config.all_routes) > 200:
         yield "variables_hash_max_size 65536;"
         yield "map_hash_max_size 65536;"
@@ -125,14 +145,7 @@ def _settings(config: Config) -> Iterator[str]:
     yield "proxy_read_timeout 30s;"
     yield "proxy_next_upstream error;"
     yield "proxy_next_upstream_tries 3;"
-    networks = config.gateway.trusted_proxies
-    if networks:
-        yield ""
-        yield comment("Proxies in front")
-        yield from (f"set_real_ip_from {network};" for network in networks)
-        by_protocol = any(listener.proxy_protocol for listener in config.gateway.listeners)
-        yield f"real_ip_header {'proxy_protocol' if by_protocol else 'X-Forwarded-For'};"
-        yield "real_ip_recursive on;"
+    yield from proxies(config)
     yield ""
     if log.access == "off":
         yield "access_log off;"

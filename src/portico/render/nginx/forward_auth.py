@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from portico.config import ResolvedRoute
+from portico.config import Config, ResolvedRoute
 from portico.core.fields import plain_name
 from portico.policies.auth import AuthSettings
 from portico.policies.auth.forward import ForwardSettings
-from portico.render.nginx.fields import DROPPED, policy_path
+from portico.render.nginx.fields import DROPPED
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
-from portico.render.nginx.text import block, comment, mixed, name, pattern, word
+from portico.render.nginx.pages import errors
+from portico.render.nginx.proxies import reported, scheme_and_host
+from portico.render.nginx.text import block, comment, mixed, pattern, word
 from portico.render.nginx.upstreams import SYSTEM_AUTHORITIES
+from portico.render.policies import policy_path
 
 _OF_CLIENTS_ALONE: Final = (
     *("Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Expect"),
@@ -86,11 +89,12 @@ def asking(names: Names, route: ResolvedRoute, settings: ForwardSettings, scope:
     refused, is_new = names.once(("refused", inner, *marks.added), f"{inner}_refused")
     refused = f"@{refused}"
     if is_new:
-        names.inner[refused] = [*_refusing(status, location, shown, marks)]
+        fields = [*marks.fields, *(f"add_header {each} {variable} always;" for each, variable in shown.items())]
+        own = [*fields, *errors(names, route.policies, fields, at)]
+        names.inner[refused] = [*own, *_refusing(status, location, shown)]
     lines = [
         f"auth_request {path};",
         *(f"auth_request_set {variable} {source};" for variable, source in said.known.items()),
-        "recursive_error_pages on;",
         f"error_page 401 403 500 = {refused};",
     ]
     named = (told.get("X-Consumer-Username", "$nothing"), told.get("X-Consumer-Scopes", "$nothing"))
@@ -135,7 +139,8 @@ def _location(names: Names, settings: ForwardSettings) -> Iterator[str]:
     yield from ("proxy_method GET;", "proxy_pass_request_body off;", "proxy_intercept_errors off;")
     yield from (f"proxy_connect_timeout {settings.timeout:g}s;", f"proxy_read_timeout {settings.timeout:g}s;")
     yield f"proxy_set_header Host {word(parts.netloc)};"
-    yield from (f"proxy_set_header {each} {value};" for each, value in _ASKED_WITH.items())
+    asked_with = {**_ASKED_WITH, **_as_reported(names.config)}
+    yield from (f"proxy_set_header {each} {value};" for each, value in asked_with.items())
     if settings.request_headers is not None:
         yield "proxy_pass_request_headers off;"
         kept = (each for each in settings.request_headers if each not in _OF_CLIENTS_ALONE)
@@ -149,15 +154,28 @@ def _location(names: Names, settings: ForwardSettings) -> Iterator[str]:
         yield from ("proxy_ssl_server_name on;", f"proxy_ssl_name {word(str(parts.hostname))};", "proxy_ssl_verify on;")
         yield "proxy_ssl_verify_depth 5;"
         yield f"proxy_ssl_trusted_certificate {word(str(settings.ca or SYSTEM_AUTHORITIES))};"
-    yield f"proxy_pass {parts.scheme}://{group}{name(settings.target.decode())};"
+    address = f"{parts.scheme}://{group}" + settings.target.decode()
+    yield f"proxy_pass {word(address)};"
 
 
-def _refusing(status: str, location: str, shown: dict[str, str], marks: Marks) -> Iterator[str]:
+def _as_reported(config: Config) -> dict[str, str]:
+    """Those of these fields that trusted proxies say otherwise."""
+    if not config.gateway.trusted_proxies:
+        return {}
+    own = {name: value for name, value in reported(config).items() if name in _ASKED_WITH and name != "X-Forwarded-For"}
+    uri = "$told_prefix$request_uri"
+    return {
+        **own,
+        "X-Forwarded-Uri": uri,
+        "X-Original-URI": uri,
+        "X-Original-URL": f"{scheme_and_host(config)}{uri}",
+    }
+
+
+def _refusing(status: str, location: str, shown: dict[str, str]) -> Iterator[str]:
     """What clients get where the service lets them not in, or says nothing."""
-    yield from marks.fields
-    yield from (f"add_header {each} {variable} always;" for each, variable in shown.items())
-    yield "add_header Cache-Control no-store always;"
     yield f'if ({status} = "") {{ return 403; }}'  # it was not asked: something else refuses the request
-    yield from (f"if ({status} = {code}) {{ return {code} {mixed(location)}; }}" for code in _REDIRECTS)
-    yield from (f"if ({status} = {code}) {{ return {code}; }}" for code in _REFUSALS)
+    for code in (*_REDIRECTS, *_REFUSALS):
+        target = f" {mixed(location)}" if code in _REDIRECTS else ""
+        yield f"if ({status} ~ {pattern(f'(?:^|[ ,]){code}$')}) {{ return {code}{target}; }}"
     yield from (f"set {shown['Retry-After']} 5;", "return 503;")

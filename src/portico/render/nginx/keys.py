@@ -51,6 +51,7 @@ _RENDERED: Final = (
     *("policies.compress.types", "policies.compress.levels.gzip", "policies.compress.cookies"),
     # listed where a route is closed for their sake
     *("policies.auth", "policies.authorize", "policies.deny", "policies.plugins", "policies.validate"),
+    "policies.errors",
     "policies.rate_limit.fallback",  # what holds without a Redis, which nginx never has
     # of Portico's own processes, which nginx has otherwise or not at all
     *("gateway.admin", "gateway.admin_token", "gateway.allow_sample_secret_key", "gateway.state_dir"),
@@ -79,15 +80,15 @@ _LOST: Final = {
     "service.max_connections": "nginx bounds connections for each worker, and refuses none beyond",
     "service.timeout.total": "nginx has no timeout for a whole request",
     "service.timeout.idle": "nginx has one timeout for the head and the body; this is that for the head",
+    "route.timeout.idle": "nginx has one timeout for the head and the body; this is that for the head",
     "service.timeout.tunnel": "nginx has one timeout for the head and for WebSockets; this is that for the head",
     "route.canary": "nginx moves no weights: they stay as they begin",
     "discover": "nginx finds no services: those that are not written are not in its file",
     "consumers": "nginx knows no consumers",
     "listener.tls.acme": "nginx orders no certificates: have the one that was ordered where its file says",
     "gateway.proxy_status": "nginx has no Proxy-Status",
-    "gateway.trusted_proxies": "nginx takes the client's address from them, but not the scheme, host, port and prefix",
+    "gateway.trusted_proxies": "nginx takes no ids from them, and nothing from Forwarded",
     "gateway.redis_url": "nginx counts in one machine's memory",
-    "policies.errors": "nginx's error pages do not depend on what a client accepts; it sends its own",
     "policies.transform": "nginx changes no bodies, and no fields by rules",
     "gateway.limits.connections_per_client": "nginx counts requests under way here, not connections",
 }

@@ -13,29 +13,30 @@ from portico.render.nginx.caching import cache_fields, caching
 from portico.render.nginx.compression import compressing
 from portico.render.nginx.conditions import location_of
 from portico.render.nginx.denying import denying, tested_fields
-from portico.render.nginx.fields import changed_fields, marks_of, policy_path, request_lines
+from portico.render.nginx.fields import changed_fields, marks_of, request_lines
 from portico.render.nginx.forward_auth import Asking, asking
 from portico.render.nginx.limits import closing, guarding, limiting, networks
 from portico.render.nginx.lua import TOLD
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.mirrors import mirroring
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import errors, plain
 from portico.render.nginx.paths import prefix_said, redirecting, rewriting, rewritten_back
 from portico.render.nginx.splits import sides, varying
 from portico.render.nginx.text import DOLLAR, LONGEST, comment, literal, mixed, pattern, word
-from portico.render.nginx.upstreams import forwarding, query_sent, sticky_cookie, upstream_of
+from portico.render.nginx.upstreams import forwarding, query_sent, sticky_cookie
+from portico.render.policies import policy_path
 
-JUMP: Final = ("recursive_error_pages on;", "return 418;")
+JUMP: Final = "return 418;"
 """How a request gets to a location with a name: 418 is no error here, and its page is that location."""
 
 
 def jump(names: Names, target: str, routes: Iterable[ResolvedRoute]) -> list[str]:
     """The lines that hand a request over to the location that `target` names, which is of one of these routes."""
-    on, back = JUMP
     most = max((route.body_size or 0 for route in routes), default=0)
     # The length of a body is checked here alone: a location that a request is handed over to looks for itself.
     size = [f"client_max_body_size {most};"] if most > names.config.gateway.limits.body_size else []
-    return [*size, on, f"error_page 418 = {target};", back]
+    return [*size, f"error_page 413 {plain(names)};", f"error_page 418 = {target};", JUMP]
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Routes:
         if route.split is not None and (fields := varying(route.split)):
             marks.add("Vary", word(", ".join(fields)))
         if closed := [*self._closed(route)]:
-            yield from (*closed, *marks.lines(self.names.base), *marks.before, "return 503;")
+            yield from (*closed, *self._marked(route, marks), *marks.before, "return 503;")
             return
         if route.choice is not None:
             at = ("services", str(route.service), "version_by")
@@ -96,6 +97,8 @@ class Routes:
         if route.answer is not None:
             yield from self._answer(route, route.answer, marks, guards)
         else:
+            if who is not None and not self._marked(route, marks):
+                guards += self._errors(route, marks)
             told = {**tested_fields(route), **cache_fields(route)}
             if who is not None:
                 told |= who.told
@@ -103,6 +106,17 @@ class Routes:
                 withheld = {each.lower() for each in route.policies["auth"][0].withheld_fields}
                 told = {name: value for name, value in told.items() if name.lower() not in withheld} | TOLD
             yield from (*guards, *self._proxied(route, bare, marks, told))
+
+    def _marked(self, route: ResolvedRoute, marks: Marks) -> list[str]:
+        """What is said of all responses, errors too; nothing where it is that of all locations."""
+        lines = marks.lines(self.names.base)
+        own = self.names.config.own_policies
+        is_usual = route.policies.get("errors", (None,))[0] == own.get("errors", (None,))[0]
+        return lines if is_usual and not lines else [*lines, *self._errors(route, marks)]
+
+    def _errors(self, route: ResolvedRoute, marks: Marks) -> list[str]:
+        at = policy_path(route, *_scope(route, "errors"))
+        return errors(self.names, route.policies, marks.fields, at)
 
     def _proxied(self, route: ResolvedRoute, bare: bool | None, marks: Marks, told: Mapping[str, str]) -> Iterator[str]:
         """The lines of a route to a service, behind what checks its requests; `told` are fields for the service."""
@@ -115,13 +129,13 @@ class Routes:
         if route.redirect_slash and bare is not False:
             yield from self._to_slash(route, marks, bare)
         else:
-            yield from (*marks.lines(self.names.base), *marks.before)
-        before, path = rewriting(route)
+            yield from (*self._marked(route, marks), *marks.before)
+        before, path = rewriting(self.names, route)
         path += query_sent(self.names, route)
         yield from before
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"
-        yield from rewritten_back(route, (each.authority for each in upstream_of(self.names, route).instances))
+        yield from rewritten_back(self.names, route, self.names.authorities(str(route.service), route.version))
         if route.mirrors:
             yield from mirroring(self.names, route, path, changed_fields(self.names, route, told))
         yield from forwarding(self.names, route, path)
@@ -148,7 +162,7 @@ class Routes:
                 "at_prefix", "$path", [f"{pattern(f'~^{literal(route.path)}$')} 1;", 'default "";']
             )
         yield f"set $bare {at_prefix};"
-        yield from (*marks.lines(self.names.base), *marks.before)
+        yield from (*self._marked(route, marks), *marks.before)
         last = route.path.rpartition("/")[2].replace("$", DOLLAR)
         yield f"if ($wants_page) {{ return 307 {mixed(f'./{last}/$query')}; }}"
 
@@ -162,7 +176,7 @@ class Routes:
             return
         name = f"@{route.name}_answer"
         self.named[name] = lines
-        yield from (*guards, *marks.lines(self.names.base), *marks.before, f"try_files /none {name};")
+        yield from (*guards, *self._marked(route, marks), *marks.before, f"try_files /none {name};")
 
     def _said(self, route: ResolvedRoute, answer: RespondSettings | RedirectSettings, marks: Marks) -> Iterator[str]:
         if isinstance(answer, RedirectSettings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,6 +16,7 @@ from portico.net.tls.certificates import CertificateError, Pair, names_of, read_
 from portico.render.nginx.conditions import before_locations, choice
 from portico.render.nginx.fields import marks_of
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import errors_of_server
 from portico.render.nginx.paths import pattern_text
 from portico.render.nginx.routes import JUMP, Routes, jump
 from portico.render.nginx.text import block, comment, mixed, name, pattern, word
@@ -51,7 +52,7 @@ def _server(
     named = [f"listen {_address(each)}{_options(each, not site.hosts)};" for each in listeners]
     hosts = " ".join(map(word, site.hosts)) or "_"
     lines = [*named, f"server_name {hosts};", *_tls(names, listeners[0]), ""]
-    lines.append("if ($unclear) { return 400; }")
+    lines += [*errors_of_server(names, names.config.own_policies), "if ($unclear) { return 400; }"]
     routes = Routes(names, variants)
     lines += _before(names, listeners[0], site, routes)
     taken: set[str] = set()
@@ -59,7 +60,7 @@ def _server(
         lines += ["", *location]
     for label, own in routes.named.items():
         lines += ["", *block(f"location {label}", own)]
-    for label, own in _inner(names, lines):
+    for label, own in _inner(names, lines).items():
         lines += ["", *block(f"location {'' if label.startswith('@') else '= '}{label}", own)]
     title = (
         f"hosts {', '.join(site.hosts[:3])}{', …' if len(site.hosts) > 3 else ''}" if site.hosts else "any other host"
@@ -67,12 +68,17 @@ def _server(
     return [comment(title), *block("server", lines)]
 
 
-def _inner(names: Names, lines: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The locations for subrequests, and for what comes of them, that these lines name."""
-    if not names.inner:
-        return []
-    named = {each.rstrip(";") for line in lines if _INNER.match(line) for each in line.split()}
-    return [(label, own) for label, own in names.inner.items() if label in named]
+def _inner(names: Names, lines: Iterable[str]) -> dict[str, list[str]]:
+    """The locations for subrequests and for errors that these lines name, and those that they name."""
+    found: dict[str, list[str]] = {}
+    while lines:
+        named = {each.rstrip(";") for line in lines if _INNER.match(line) for each in line.split()}
+        for variable in [each for each in named if each.startswith("$")]:
+            named |= {each.rstrip(";") for line in names.blocks.get(variable[1:], ()) for each in line.split()}
+        new = {label: own for label, own in names.inner.items() if label in named and label not in found}
+        found |= new
+        lines = [line for own in new.values() for line in own]
+    return found
 
 
 def _before(names: Names, listener: ListenerSettings, site: Site, routes: Routes) -> list[str]:
@@ -85,10 +91,9 @@ def _before(names: Names, listener: ListenerSettings, site: Site, routes: Routes
             routes.named_location(route)
     exact = [*_own(names, listener), *(literal_of(place.path) for place in site.exact)]
     chosen = before_locations(names, site, exact)
-    on, back = JUMP
     # A subrequest has its location already.
     own = [f"set $chosen_first {chosen};", 'if ($uri ~ "^/\\.portico/") { set $chosen_first ""; }']
-    return [on, "error_page 418 = $chosen_first;", *own, f"if ($chosen_first) {{ {back} }}"]
+    return ["error_page 418 = $chosen_first;", *own, f"if ($chosen_first) {{ {JUMP} }}"]
 
 
 def _address(listener: ListenerSettings) -> str:
@@ -180,7 +185,9 @@ def _locations(
         if "%" in place.path:
             names.losses.add((*place.routes[0].source, "path"), "nginx compares patterns with the decoded path")
         mark = place.path.partition(" ")[0]
-        head = f"location {mark} {pattern(pattern_text(place.path).replace('(?<in_', '(?<at_'))}"
+        text = pattern_text(place.path).replace("(?<in_", "(?<at_")
+        # nginx compares the decoded path: an encoded line end is one of the characters that a dot stands for.
+        head = f"location {mark} {pattern('(?s)' + text if '.' in text else text)}"
         yield block(head, _lines(names, routes, place, nowhere, bare=False))
     for place in sorted(site.prefixes, key=lambda place: place.path):  # nginx takes the longest, wherever it stands
         path = place.path

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from portico.config import ResolvedRoute
 from portico.config.problems import KeyPath
 from portico.config.split import SplitChoice
-from portico.core.conditions import is_value_pattern
+from portico.render.nginx.denying import expression_of
 from portico.render.nginx.names import Names
-from portico.render.nginx.text import literal, pattern
+from portico.render.nginx.text import pattern
 
 
 def sides(names: Names, route: ResolvedRoute, targets: Mapping[str, str]) -> str:
@@ -38,7 +38,7 @@ def sides(names: Names, route: ResolvedRoute, targets: Mapping[str, str]) -> str
         said = [*((f"$http_{name.lower().replace('-', '_')}", value) for name, value in side.headers.items())]
         said += [(f"$cookie_{name}", value) for name, value in side.cookies.items()]
         for source, condition in said:
-            test = names.map("says", source, [f"{pattern(_expression(condition))} 1;", "default 0;"])
+            test = names.map("says", source, [f"{pattern(expression_of(condition))} 1;", "default 0;"])
             rules.append(f"{pattern('~^' + '.' * len(sources) + '1')} {targets[side.label]};")
             sources.append("${" + test.removeprefix("$") + "}")
     if not rules:
@@ -62,13 +62,3 @@ def varying(split: SplitChoice) -> list[str]:
     if any(side.cookies for side in split.sides):
         found["Cookie"] = None
     return list(found)
-
-
-def _expression(condition: str | bool) -> str:
-    if condition is True:
-        return "~."
-    text = str(condition)
-    if is_value_pattern(text):
-        mark, _, rest = text.partition(" ")
-        return mark + rest
-    return f"~^{literal(text)}$"

@@ -6,12 +6,12 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from openapi_spec_validator import validate
 
 from portico.config import Config, load_text
 from portico.openapi.document import judged
 from portico.openapi.merge import merge
 from portico.processes.control.openapi.ways import key_of, parts_for
+from support.openapi_validator import validate
 
 
 def document(*paths: str, servers: list[Any] | None = None) -> Any:

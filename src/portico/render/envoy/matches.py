@@ -1,0 +1,93 @@
+"""What a route matches: paths, and what is asked of method, fields and query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from portico.config import ResolvedRoute
+from portico.core.conditions import is_value_pattern
+from portico.core.route_paths import is_exact
+from portico.render.envoy.names import Section
+from portico.render.envoy.regexes import exact, is_plain, parameter, whole_path, whole_value
+from portico.render.expressions import literal
+
+EVERYTHING: Final[Section] = {"prefix": "/"}
+
+
+def path_match(path: str) -> Section:
+    """Paths as a route's path takes them: whole segments, a whole path, or a pattern."""
+    if path == "/":
+        return dict(EVERYTHING)
+    if not is_plain(path):
+        return {"safe_regex": {"regex": whole_path(path)}}
+    return {"path": exact(path)} if is_exact(path) else {"path_separated_prefix": path}
+
+
+def route_match(route: ResolvedRoute) -> Section:
+    """What the route takes."""
+    return with_conditions(path_match(route.path), route, methods_of(route))
+
+
+def with_conditions(match: Section, route: ResolvedRoute, methods: Iterable[str], field: str = ":method") -> Section:
+    """A match by path with a route's conditions; the method is asked of `field`."""
+    fields = [words(field, methods)] if methods else []
+    fields += [_asked(name, value) for name, value in route.headers.items()]
+    plain = {name: value for name, value in route.query.items() if parameter(name) == name}
+    fields += [_in_query(name, value) for name, value in route.query.items() if name not in plain]
+    parameters = [_parameter(name, value) for name, value in plain.items()]
+    return {
+        **match,
+        **({"headers": fields} if fields else {}),
+        **({"query_parameters": parameters} if parameters else {}),
+    }
+
+
+def methods_of(route: ResolvedRoute) -> list[str]:
+    """The methods that it takes; none for all."""
+    return sorted({*route.methods, *(["HEAD"] if "GET" in route.methods else [])})
+
+
+def words(field: str, values: Iterable[str]) -> Section:
+    """That a field has one of these values."""
+    found = [*values]
+    if len(found) == 1:
+        return {"name": field, "string_match": {"exact": found[0]}}
+    return regex(field, "|".join(map(literal, found)))
+
+
+def regex(field: str, expression: str) -> Section:
+    """That the value of a field is as this expression says."""
+    return {"name": field, "string_match": {"safe_regex": {"regex": expression}}}
+
+
+def asked(name: str, condition: str | bool) -> Section:
+    """That a field is there, has a value, or one that a pattern matches."""
+    if condition is True:
+        return {"name": name.lower(), "present_match": True}
+    return _asked(name, str(condition))
+
+
+def _asked(name: str, condition: str) -> Section:
+    if is_value_pattern(condition):
+        return regex(name.lower(), whole_value(condition))
+    return {"name": name.lower(), "string_match": {"exact": condition}}
+
+
+def _in_query(name: str, condition: str | bool) -> Section:
+    """The same of a parameter whose name is not sent as it is: Envoy compares names as they are sent."""
+    text = "" if condition is True else str(condition)
+    value = whole_value(text).replace(r"\C*", "[^&]*") if is_value_pattern(text) else parameter(text)
+    said = "(?:=[^&]*)?" if condition is True else f"={value}"
+    return regex(":path", rf"[^?]*\?(?:.*&)?{parameter(name)}{said}(?:&.*)?")
+
+
+def _parameter(name: str, condition: str | bool) -> Section:
+    if condition is True:
+        return {"name": name, "present_match": True}
+    text = str(condition)
+    if is_value_pattern(text):
+        return {"name": name, "string_match": {"safe_regex": {"regex": whole_value(text)}}}
+    sent = parameter(text)
+    matcher: Section = {"exact": text} if sent == text else {"safe_regex": {"regex": sent}}
+    return {"name": name, "string_match": matcher}

@@ -1,0 +1,96 @@
+"""kong.yaml as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from portico.config import Config, ListenerSettings, ResolvedRoute
+from portico.render.kong.entities import Entities
+from portico.render.kong.keys import TABLE
+from portico.render.losses import Losses, Rendering
+from portico.render.written import unsaid
+from portico.render.yaml_text import document
+
+_HEAD = """Written by portico render kong: change portico.yaml instead.
+
+Kong 3 reads it without a database (KONG_DATABASE=off, KONG_DECLARATIVE_CONFIG=kong.yaml), decK beside one
+(deck gateway sync). It is for the router that Kong has without being told otherwise (traditional_compatible).
+"""
+_OTHERWISE = """
+What Kong does otherwise, whatever is written:
+its errors are its own, 404 where a method is not taken (no 405), and preflights get 200; there are no RateLimit,
+Server-Timing and Proxy-Status fields, nor /metrics, /docs and /openapi.json; /health knows nothing of services, and
+is asked after routes with hosts, methods or fields;
+paths lose doubled slashes and dot segments before they are compared and sent on, and come decoded and encoded
+anew; no browser is redirected from a prefix to its slash; values of fields are compared without case; redirects,
+links and cookies of a service are not rewritten; a client's own X-Forwarded-For stays in front of its address."""
+
+
+def render_kong(config: Config) -> Rendering:
+    """`kong.yaml` for this configuration."""
+    losses = Losses(config)
+    for path, why in unsaid(config.written, TABLE):
+        losses.add(path, why)
+    entities = Entities(config, losses, https_only=_is_https_only(config.gateway.listeners))
+    entities.add_own()
+    entities.add_all(_served(config, losses))
+    head = "\n".join([_HEAD, *_environment(config), _OTHERWISE])
+    return Rendering({"kong.yaml": document(entities.tree(), head, spaced=True)}, losses.all())
+
+
+def _served(config: Config, losses: Losses) -> list[ResolvedRoute]:
+    """The routes that every listener has. Kong shows its routes on all ports: one that not all have is left out."""
+    listeners = config.gateway.listeners
+    if len(listeners) < 2:
+        return [*config.served_by(listeners[0])]
+    shown = [{route.name for route in config.served_by(listener)} for listener in listeners]
+    everywhere = set.intersection(*shown)
+    for route in config.all_routes:
+        if route.name not in everywhere:
+            why = "Kong shows a route on all its ports: this one, which some listeners do not have, is left out"
+            losses.add(route.source, why)
+    return [route for route in config.all_routes if route.name in everywhere]
+
+
+def _is_https_only(listeners: tuple[ListenerSettings, ...]) -> bool:
+    return all(listener.tls is not None for listener in listeners)
+
+
+def _environment(config: Config) -> Iterator[str]:
+    """What Kong has in its environment."""
+    gateway = config.gateway
+    listeners = gateway.listeners
+    listen = [_listen(each) for each in listeners]
+    listen += [
+        f"{each.host}:{each.tls.redirect_from}" for each in listeners if each.tls is not None and each.tls.redirect_from
+    ]
+    yield "Of the gateway itself, this belongs into Kong's environment:"
+    said: dict[str, Any] = {"KONG_PROXY_LISTEN": ", ".join(dict.fromkeys(listen))}
+    pair = next((each.tls.pair for each in listeners if each.tls is not None and each.tls.pair is not None), None)
+    if pair is not None:
+        said |= {"KONG_SSL_CERT": pair.certificate, "KONG_SSL_CERT_KEY": pair.key}
+        oldest = min(each.tls.min_version for each in listeners if each.tls is not None)
+        if oldest == "1.3":
+            said |= {"KONG_SSL_PROTOCOLS": "TLSv1.3"}
+    if gateway.trusted_proxies:
+        by_protocol = any(each.proxy_protocol for each in listeners)
+        said |= {
+            "KONG_TRUSTED_IPS": ",".join(map(str, gateway.trusted_proxies)),
+            "KONG_REAL_IP_HEADER": "proxy_protocol" if by_protocol else "X-Forwarded-For",
+            "KONG_REAL_IP_RECURSIVE": "on",
+        }
+    said |= {"KONG_NGINX_WORKER_PROCESSES": gateway.workers}
+    instances = (each for service in config.services.values() for each in service.upstream().instances)
+    if any(each.scheme == "https" for each in instances):
+        said |= {"KONG_LUA_SSL_TRUSTED_CERTIFICATE": "system"}
+    if gateway.log.access != "stdout":
+        paths: Mapping[str, str] = {"stderr": "/dev/stderr"}
+        said |= {"KONG_PROXY_ACCESS_LOG": paths.get(gateway.log.access, gateway.log.access)}
+    yield from (f"  {name}={value}" for name, value in said.items())
+
+
+def _listen(listener: ListenerSettings) -> str:
+    host = f"[{listener.host}]" if ":" in listener.host else listener.host
+    ending = (" ssl" if listener.tls is not None else "") + (" proxy_protocol" if listener.proxy_protocol else "")
+    return f"{host}:{listener.port}{ending}"
