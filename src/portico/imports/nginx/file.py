@@ -63,7 +63,9 @@ def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], ht
         for server in sorted(servers, key=lambda server: _breadth(server, defaults)):
             _server(reader, server, listeners, "" if is_one else server.tag)
         for listener in listeners if not is_one else ():
-            listener.routes = [f"{server.tag}-*" for server in listener.servers]
+            tags = [f"{server.tag}-" for server in listener.servers]
+            names = [str(route.data["name"]) for route in draft.routes]
+            listener.routes = [f"{tag}*" for tag in tags if any(name.startswith(tag) for name in names)]
     _listen(draft, ledger, listeners, choices)
     for name, block in services.blocks.items():
         if not ledger.is_known(block):

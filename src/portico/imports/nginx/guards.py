@@ -76,7 +76,7 @@ def mirror(ledger: Ledger, services: Services, scope: Scope, chooser: Chooser) -
     if name is None or location is None:
         ledger.left(lines[0], "copies go to a service")
         return None
-    if path not in ("$request_uri", "", "$uri$is_args$args", "$path$query"):
+    if not path or "$" not in path:
         ledger.changed(lines[0], "copies have the path of the request that is copied")
     ledger.taken(*lines, location.directive, *location.block)
     body = scope.one("mirror_request_body")
@@ -99,6 +99,7 @@ def _target(directive: Directive, location: Location | None, variables: Variable
     text = literal(rest)
     if text is None:
         text = "".join(piece if isinstance(piece, str) else f"${piece.name}" for piece in rest)
-    if not text and location is not None:
-        text = location.path
+    uri = directive.value.partition("?")[0]
+    if location is not None and "$" not in text:
+        text = f"{text}{uri.removeprefix(location.path)}" if text else uri
     return address, text

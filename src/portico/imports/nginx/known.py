@@ -119,6 +119,8 @@ LEFT: Final[dict[str, str]] = {
         "no route comes to it",
     ),
     "auth_basic_user_file": "see auth_basic",
+    "access_log": "there is one access log, of the whole gateway",
+    "error_log": "events of the whole gateway go to stderr",
     "load_module": "modules of nginx are not loaded",
     "resolver": "names are looked up as the system does it, and again after dns_refresh",
     "resolver_timeout": "names are looked up as the system does it",

@@ -93,6 +93,7 @@ class Reader:
     gateway_body: int
     names: set[str] = field(default_factory=set)
     turns: Turns = field(default_factory=Turns)
+    _known_hosts: dict[tuple[str, ...], tuple[set[bool], set[str]]] = field(default_factory=dict)
 
     def routes(self, site: Site, *, in_patterns: bool, others_exact: Sequence[str]) -> None:
         """Add the routes of a server, those that are asked first in front."""
@@ -256,6 +257,7 @@ class Reader:
         if branch.closed is not None and self.policies.denies_all(branch.scope):
             self.policies.networks(branch.scope)
             branch.closed, branch.keys = None, {"respond": 403}
+            branch.directive = branch.scope.all("allow", "deny")[0]
         if branch.closed is not None:
             return dict(branch.keys)
         try:
@@ -309,6 +311,15 @@ class Reader:
         if policies:
             data["policies"] = policies
 
+    def _hosts_of(self, services: tuple[str, ...]) -> tuple[set[bool], set[str]]:
+        """Whether services get the client's Host where nothing is said, and their instances' own."""
+        if services not in self._known_hosts:
+            urls = [url for name in services for url in self.services.instances(name)]
+            instances = [InstanceSettings(url=url) for url in urls]
+            by_itself = {preserved("auto", each) for each in instances}
+            self._known_hosts[services] = by_itself, {each.authority for each in instances}
+        return self._known_hosts[services]
+
     def _page(self, branch: Branch, data: dict[str, Any], status: int, chooser: Chooser) -> None:
         """What `error_page` says of the status of a `return`."""
         page = error_pages(self.ledger, branch.scope, chooser, self.root).get(str(status), {})
@@ -326,11 +337,9 @@ class Reader:
         """Which Host services get."""
         services = [data["service"]] if "service" in data else [side["service"] for side in data["split"]]
         _, host = request_fields(self.ledger, branch.scope, branch.variables)
-        urls = [url for name in services for url in self.services.instances(name)]
-        instances = [InstanceSettings(url=url) for url in urls]
-        by_itself = {preserved("auto", each) for each in instances}
+        by_itself, authorities = self._hosts_of(tuple(services))
         text = literal(host) if host is not None else None
-        if host is None or host == (Var("proxy_host"),) or text in [each.authority for each in instances]:
+        if host is None or host == (Var("proxy_host"),) or text in authorities:
             wanted = False
             if host is None and any(name in self.services.blocks for name in services):
                 branch.remarks.append((branch.directive, "Host is the instance's own, not the name of the upstream"))

@@ -1,0 +1,225 @@
+"""How nginx's files are read, what is refused with file and line, and which guards close a route."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from portico.config import load_text
+from portico.imports import Imported, SourceError, finished
+from portico.imports.nginx import import_nginx
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "import.md"
+
+
+def imported(text: str | bytes, directory: Path, prefix: Path | None = None) -> Imported:
+    file = directory / "nginx.conf"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return finished(import_nginx(file, prefix=prefix), "portico.yaml")
+
+
+def routes(text: str, directory: Path) -> dict[str, Any]:
+    """The routes of what stands in one server, by their paths (and methods)."""
+    made = imported(f"http {{ upstream app {{ server 127.0.0.1:1; }} server {{ {text} }} }}", directory).text
+    load_text(made, "portico.yaml", {"AUTHORIZATION": "a secret"})
+    written = yaml.safe_load(made)["routes"]
+    return {" ".join([route["path"], *route.get("methods", ())]): route for route in written}
+
+
+def test_the_page_shows_what_comes_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = PAGE.read_text()
+    source, made = (re.search(f"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("nginx", "yaml"))
+    assert source is not None
+    assert made is not None
+    monkeypatch.chdir(tmp_path)
+    Path("nginx.conf").write_text(source[1])
+    assert finished(import_nginx(Path("nginx.conf")), "portico.yaml").text == made[1]
+
+
+# ---- includes (nginxinc/crossplane#108, #57)
+
+
+def test_includes_stand_where_they_are_written_and_in_order(tmp_path: Path) -> None:
+    (tmp_path / "sites").mkdir()
+    for name in ("b", "a", "c"):
+        (tmp_path / "sites" / f"{name}.conf").write_text(f"location = /{name} {{ return 200 {name}; }}\n")
+    (tmp_path / "acl.conf").write_text("deny all;\n")
+    (tmp_path / "head.conf").write_text("# one\n# two\n# three\nuser root;\n")
+    made = imported(
+        "include head.conf;\nhttp { server { include sites/*.conf; include nothing/*.conf;\n"
+        "location / { limit_except GET { include acl.conf; } proxy_pass http://127.0.0.1:1; } } }",
+        tmp_path,
+    )
+    written = yaml.safe_load(made.text)["routes"]
+    assert [route["path"] for route in written] == ["= /a", "= /b", "= /c", "/", "/"]
+    assert [route.get("methods") for route in written[3:]] == [["GET"], None]
+    assert written[4]["respond"] == 403
+    lines = {(Path(remark.file).name, remark.line, remark.what) for remark in made.remarks}
+    assert ("head.conf", 4, "user root") in lines
+    assert ("acl.conf", 1, "deny all") in lines
+
+
+def test_what_nginx_has_printed_is_read_as_its_files(tmp_path: Path) -> None:
+    made = imported(
+        "# configuration file /etc/nginx/nginx.conf:\nhttp { include /etc/nginx/conf.d/*.conf; }\n"
+        "# configuration file /etc/nginx/conf.d/app.conf:\n\nserver { bogus 1; return 404; }\n",
+        tmp_path,
+    )
+    assert [remark.line for remark in made.remarks if remark.what == "bogus 1"] == [5]
+
+
+def test_a_prefix_stands_for_the_home_of_nginx(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "app.conf").write_text("server { return 404; }")
+    assert imported("http { include /etc/nginx/app.conf; }", tmp_path, tmp_path / "taken").remarks
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ("http {\n\n include gone.conf; }", 3, "gone.conf is not there"),
+        ("http {\n include nginx.conf; }", 2, "is included from itself"),
+        ("http {\n server { \0 } }", 2, "NUL"),
+        ("http {\n server {\n location / {", 3, "the block location is not closed"),
+        ("http { } }", 1, "closes nothing"),
+        ("http {\n server { listen 80 } }", 2, "a ; is missing behind 80"),
+        ('http {\n server { return 200 "a; } }', 2, "quotes are opened"),
+        ('http { server { return 200 "a"b; } }', 1, "a space is missing"),
+        ("http { content_by_lua_block { if x then { } }", 1, "not closed"),
+        ("a {" * 200 + "}" * 200, 1, "nested more than 100 deep"),
+        ("", 1, "no http block"),
+        ("stream { server { listen 1; } }", 1, "no http block"),
+        ("http { }\nhttp { }", 2, "already"),
+        ("http { server {" + "".join(f' set $a{n + 1} "$a{n}$a{n}$uri";' for n in range(60)) + "} }", 1, "pieces"),
+        (
+            "http { server { set $a0 xxxx;" + "".join(f' set $a{n + 1} "$a{n}$a{n}";' for n in range(60)) + "} }",
+            1,
+            "letters",
+        ),
+        (b"#" * (33 << 20), None, "too large"),
+        ("http { include /dev/zero; }", 1, "is no file"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_line(
+    text: str | bytes, line: int | None, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceError, match=re.escape(why)) as refused:
+        imported(text, tmp_path)
+    assert Path(refused.value.where.file).name == "nginx.conf"
+    assert refused.value.where.line == line
+
+
+# ---- guards
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        'auth_basic "staff"; auth_basic_user_file staff;',
+        "auth_jwt realm;",
+        "auth_something_new on;",
+        "access_by_lua_block { ngx.exit(403) }",
+        "auth_request /static;",
+        "satisfy any; allow 10.0.0.0/8; deny all; auth_request /ask;",
+        "allow 10.0.0.1; deny 10.0.0.0/8; allow all;",
+        "if ($ssl_client_verify != SUCCESS) { return 403; }",
+        "if ($invalid_referer) { return 403; }",
+        "limit_except GET { allow 10.0.0.0/8; deny all; }",
+        'set $bad ""; if ($http_a) { set $bad 1; } if ($bad) { return 403; }',
+        "modsecurity on;",
+    ],
+)
+def test_a_guard_that_cannot_be_said_closes_the_route(guard: str, tmp_path: Path) -> None:
+    text = (
+        f"location /a/ {{ {guard} proxy_pass http://app; }} location = /static {{ root x; }}"
+        "location = /ask { internal; proxy_pass http://app; } location / { proxy_pass http://app; }"
+    )
+    found = routes(text, tmp_path)
+    assert found["/a"].get("respond") == 503
+    assert found["/"]["service"] == "app"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "location / { proxy_pass http://$http_x_target; }",
+        "location / { proxy_pass http://$host$request_uri; }",
+        "location / { fastcgi_pass unix:/run/php.sock; }",
+        "location / { root /var/www; }",
+        "location / { alias /var/www/; try_files $uri /index.html; }",
+        "location / { content_by_lua_block { ngx.say(1) } }",
+        'location / { return 200 "$remote_addr"; }',
+        "location / { rewrite ^/(.*)$ /index.php?q=$1 break; proxy_pass http://app; }",
+        "location / { proxy_set_header Host $http_x_host; proxy_pass http://app; }",
+        "location / { rewrite ^/a/(.*)$ /$1 last; return 404; } location /b { deny all; }",
+    ],
+)
+def test_what_cannot_be_said_of_a_target_answers_503(location: str, tmp_path: Path) -> None:
+    assert any(route.get("respond") == 503 for route in routes(location, tmp_path).values())
+
+
+@pytest.mark.parametrize(
+    ("expression", "path"),
+    [("^/admin(?!/public)", "~ ^/admin"), (r"^/admin/(?=x)[a-z]+\.(?:php)$", r"~ ^/admin/[a-z]+\.(?:php)$")],
+)
+def test_a_pattern_that_cannot_be_said_closes_more(expression: str, path: str, tmp_path: Path) -> None:
+    found = routes(f'location ~ "{expression}" {{ deny all; }} location / {{ proxy_pass http://app; }}', tmp_path)
+    assert found[path]["respond"] == 503
+
+
+def test_a_guarded_prefix_is_one_by_letters(tmp_path: Path) -> None:
+    found = routes(
+        "location /admin { deny all; } location /admin/open/ { proxy_pass http://app; }"
+        "location / { proxy_pass http://app; }",
+        tmp_path,
+    )
+    assert [*found][:2] == ["~ ^/admin/open/", "~ ^/admin"]
+    assert found["~ ^/admin"]["respond"] == 403
+
+
+def test_a_secret_is_read_from_the_environment(tmp_path: Path) -> None:
+    made = imported(
+        'http { server { location / { proxy_set_header Authorization "Basic abc"; proxy_pass http://127.0.0.1:1; } } }',
+        tmp_path,
+    )
+    assert "${AUTHORIZATION}" in made.text
+    assert not any("abc" in str(remark) for remark in made.remarks)
+    assert "abc" not in made.text
+
+
+# ---- what else has a counterpart
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "keys"),
+    [
+        (
+            "location / { mirror /copy; proxy_pass http://app; }"
+            "location = /copy { internal; proxy_pass http://127.0.0.1:2$request_uri; }",
+            "/",
+            {"mirror": "port-2"},
+        ),
+        (
+            "location / { add_header Access-Control-Allow-Origin https://a.example always;"
+            "add_header Access-Control-Allow-Methods 'GET, POST';"
+            "if ($request_method = OPTIONS) { return 204; } proxy_pass http://app; }",
+            "/",
+            {"policies": {"cors": {"allow_origins": ["https://a.example"], "allow_methods": ["GET", "POST"]}}},
+        ),
+        (
+            "location / { auth_request /ask; proxy_pass http://app; } location /ask { proxy_pass http://app; }",
+            "/",
+            {"policies": {"auth": {"forward": {"url": "http://127.0.0.1:1/ask"}}}},
+        ),
+        ("location / { proxy_next_upstream off; proxy_pass http://app; }", "/", {}),
+        ("location / { client_max_body_size 0; proxy_pass http://app; }", "/", {"body_size": "1024GiB"}),
+        ("location / { if ($cookie_beta = 1) { return 204; } proxy_pass http://app; }", "/", {}),
+    ],
+)
+def test_what_becomes_of(text: str, path: str, keys: dict[str, Any], tmp_path: Path) -> None:
+    found = routes(text, tmp_path)[path]
+    assert {key: found.get(key) for key in keys} == keys
