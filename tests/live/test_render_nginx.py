@@ -81,6 +81,13 @@ def test_own_endpoints_have_one_content_type(both: Both) -> None:
         assert isinstance(json.loads(nginx.body), dict)
 
 
+@pytest.mark.parametrize("path", ["/fails/1", "/fails-elsewhere/1", "/fails-hidden/1"])
+def test_a_refusal_of_a_service_has_its_fields_once(both: Both, path: str) -> None:
+    nginx, portico = both.ask(get(path))
+    for name in ("www-authenticate", "cache-control", "set-cookie", "location"):
+        assert nginx.all(name) == portico.all(name), name
+
+
 def test_a_websocket_passes(both: Both) -> None:
     lines = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
     nginx, _ = both.ask(Case("GET", "/vllm/1", 200, lines=lines))

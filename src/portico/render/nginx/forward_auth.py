@@ -89,7 +89,14 @@ def asking(names: Names, route: ResolvedRoute, settings: ForwardSettings, scope:
     refused, is_new = names.once(("refused", inner, *marks.added), f"{inner}_refused")
     refused = f"@{refused}"
     if is_new:
-        fields = [*marks.fields, *(f"add_header {each} {variable} always;" for each, variable in shown.items())]
+        asked = names.map(
+            f"{inner}_challenge",
+            status,  # nginx itself gives the challenge of a 401
+            [f'{pattern("~(?:^|[ ,])401$")} "";', f"default {shown['WWW-Authenticate']};"],
+        )
+        unstored = names.map("unstored", "$status", ["~^3 no-store;", 'default "";'])
+        given = {**shown, "WWW-Authenticate": asked, "Cache-Control": unstored}
+        fields = [*marks.fields, *(f"add_header {each} {variable} always;" for each, variable in given.items())]
         own = [*fields, *errors(names, route.policies, fields, at)]
         names.inner[refused] = [*own, *_refusing(status, location, shown)]
     lines = [
