@@ -20,6 +20,7 @@ class Target(StrEnum):
     """Whose words."""
 
     ENVOY = "envoy"
+    GATEWAY_API = "gateway-api"
     HAPROXY = "haproxy"
     KONG = "kong"
     NGINX = "nginx"

@@ -16,14 +16,24 @@ SECURITY: Final = {
     "X-Permitted-Cross-Domain-Policies": "none",
 }
 """What `headers.security` adds to responses that have none of their own."""
-GUARDS: Final = ("auth", "authorize", "deny", "mcp", "plugins", "validate")
-"""Policies that refuse requests: a route whose guard a target cannot check is closed there, not open."""
+OPEN: Final = frozenset(
+    {
+        *("cache", "compress", "cors", "decompress", "errors", "headers", "identity", "ip_filter", "rate_limit"),
+        *("rewrite_cookies", "rewrite_location", "transform"),
+    }
+)
+"""Policies without which a route is no less guarded, and those that each target looks at itself."""
 _TEMPLATE: Final = re.compile(r"\{\{|\}\}|\{([^{}:]*)(:-[^{}]*)?\}|[^{}]+")
 
 
 def policy_path(route: ResolvedRoute | None, scope: str, key: str) -> KeyPath:
     """Where a policy is written, of a route or of the gateway alone."""
     return (*(("policies",) if route is None else scope_path(route, scope)), key)
+
+
+def guards_of(route: ResolvedRoute) -> list[str]:
+    """The keys of what guards a route: a policy of which nobody has thought is one."""
+    return sorted(key for key, (settings, _) in route.policies.items() if settings and key not in OPEN)
 
 
 def filled(written: str, route: ResolvedRoute) -> str | None:

@@ -21,6 +21,8 @@ from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_o
 _ROUNDS: Final = 4
 _MOST: Final = 2_000
 """Copies at least that may be made, however few routes there are."""
+_MOST_PAIRS: Final = 20_000
+"""Pairs of routes that may be out of order."""
 
 Conditions: TypeAlias = tuple[tuple[str, str | bool], ...]
 Key: TypeAlias = Callable[["Matcher"], Any]
@@ -94,6 +96,8 @@ class Settled:
 
     matchers: list[Matcher]
     unsettled: list[tuple[Matcher, Matcher]]
+    is_whole: bool = True
+    """Whether all pairs were looked at: there may be too many."""
 
 
 def settled(matchers: Sequence[Matcher], key: Key) -> Settled:
@@ -105,19 +109,21 @@ def settled(matchers: Sequence[Matcher], key: Key) -> Settled:
         of_route.setdefault(id(matcher.route), []).append(matcher)
     for _ in range(_ROUNDS):
         turn = {id(matcher): at for at, matcher in enumerate(found.matchers)}
-        copies: dict[tuple[int, tuple[Any, ...], bool], Matcher] = {}
+        wanted: dict[tuple[int, tuple[Any, ...], bool], tuple[Matcher, dict[str, None]]] = {}
         found.unsettled = []
-        for first, second in _conflicts(found.matchers, key):
+        for number, (first, second) in enumerate(_conflicts(found.matchers, key)):
+            if number > _MOST_PAIRS:
+                found.is_whole = False
+                break
             both = _both(first, second)
             if both is None or _is_settled(of_route[id(first.route)], both, second, key):
                 continue
-            if both is first or not key(both) > key(second) or len(found.matchers) + len(copies) > len(matchers) + most:
+            if both is first or not key(both) > key(second) or len(found.matchers) + len(wanted) > len(matchers) + most:
                 found.unsettled.append((first, second))
                 continue
             place = (turn[id(first)], both.asked, any("*" in host for host in both.hosts))
-            if (other := copies.get(place)) is not None:
-                both = replace(both, hosts=tuple(dict.fromkeys((*other.hosts, *both.hosts))))
-            copies[place] = both
+            wanted.setdefault(place, (both, {}))[1].update(dict.fromkeys(both.hosts))
+        copies = {place: replace(both, hosts=tuple(hosts)) for place, (both, hosts) in wanted.items()}
         if not copies:
             break
         for matcher in copies.values():

@@ -36,11 +36,11 @@ def comment(text: str, indent: str = "") -> Iterator[str]:
         yield f"{indent}# {plain}".rstrip()
 
 
-def document(value: Mapping[str, Any], before: str = "") -> str:
-    """A document, with a comment before it; an empty line stands between its parts."""
+def document(value: Mapping[str, Any], before: str = "", *, spaced: bool = False) -> str:
+    """A document, with a comment before it. `spaced`: an empty line stands before each of its parts."""
     lines = [*comment(before)] if before else []
     for key, part in value.items():
-        if lines and isinstance(part, (Mapping, list, tuple)) and part:
+        if spaced and lines and isinstance(part, (Mapping, list, tuple)) and part:
             lines.append("")
         lines += _entry(key, part, "")
     return "\n".join(lines) + "\n"

@@ -18,7 +18,7 @@ from portico.policies.auth.acceptance import AcceptanceSettings, JwtSettings
 from portico.policies.auth.keys import key_set, public_key
 from portico.policies.authorize import AuthorizeSettings
 from portico.render.losses import Losses
-from portico.render.policies import GUARDS, policy_path
+from portico.render.policies import guards_of, policy_path
 from portico.render.yaml_text import Noted
 
 _CLOSED: Final = "the routes that it guards are closed and answer 503"
@@ -142,9 +142,9 @@ _ENTITIES: Final = {"keys": "keyauth_credentials", "password": "basicauth_creden
 def closing(credentials: Credentials, route: ResolvedRoute) -> list[str]:
     """Why a route is closed: what guards it that Kong cannot check."""
     found = []
-    for key in GUARDS:
-        settings, scope = route.policies.get(key, (None, ""))
-        if settings and (why := _unchecked(credentials, key, settings, route)) is not None:
+    for key in guards_of(route):
+        settings, scope = route.policies[key]
+        if (why := _unchecked(credentials, key, settings, route)) is not None:
             credentials.losses.add(policy_path(route, scope, key), f"{why}: {_CLOSED}")
             found.append(f"Kong cannot check {key}")
     return found

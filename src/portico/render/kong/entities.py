@@ -92,6 +92,10 @@ class Entities:
         for first, second in found.unsettled:
             why = f"for a request that is of the route {second.route.name} as well, Kong may take that one"
             self.losses.add((*first.route.source, "path") if not first.route.is_default else first.route.source, why)
+        if not found.is_whole:
+            self.losses.add(
+                ("routes",), "so many routes ask for different things that Kong may ask some in another order"
+            )
         self._list_without_case(matchers)
         of_route: dict[str, list[Matcher]] = {}
         for matcher in found.matchers:

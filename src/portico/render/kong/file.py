@@ -36,7 +36,7 @@ def render_kong(config: Config) -> Rendering:
     entities.add_own()
     entities.add_all(_served(config, losses))
     head = "\n".join([_HEAD, *_environment(config), _OTHERWISE])
-    return Rendering({"kong.yaml": document(entities.tree(), head)}, losses.all())
+    return Rendering({"kong.yaml": document(entities.tree(), head, spaced=True)}, losses.all())
 
 
 def _served(config: Config, losses: Losses) -> list[ResolvedRoute]:

@@ -141,6 +141,9 @@ def _limits(plugins: Plugins, losses: Losses, settings: Any, route: ResolvedRout
         if not limit.enforce:
             losses.add(place, "Kong has no limit that refuses nothing: it is left out")
             continue
+        if limit.cost is not None:
+            losses.add(place, "Kong does not read what responses cost: it is left out")
+            continue
         by = _by(limit)
         numbers = {
             period: limit.numbers[key] for period in _PERIODS if (key := f"requests_per_{period}") in limit.numbers
