@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 from pathlib import Path
 
 from .server import Server, at
-from .site import Site, output_of, program
+from .site import Site, program
 
 
 def envoy_program() -> str | None:
@@ -29,4 +30,6 @@ def what_envoy_says(text: str, directory: Path) -> str:
     """What Envoy says of a configuration; it ends with OK where it takes it."""
     path = directory / "envoy.yaml"
     path.write_text(text)
-    return output_of(envoy_program() or "envoy", "-c", str(path), "--mode", "validate", "--log-level", "error").strip()
+    command = [envoy_program() or "envoy", "-c", str(path), "--mode", "validate", "--log-level", "error"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    return done.stdout.strip()

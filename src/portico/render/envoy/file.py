@@ -19,7 +19,8 @@ OTHERWISE: Final = (
     "services; one time (idle_timeout) is for the head, for the body and for WebSockets; a POST is not sent again even",
     "where no connection was made; Link and Refresh are not rewritten; a percent-encoded letter in a path is refused",
     "with 400; paths that a service might read as others (//, %2F, ;) are not held against other routes;",
-    "responses with Set-Cookie are compressed, too.",
+    "conditions on the query see parameters as they are sent, and the first of several; responses with Set-Cookie are",
+    "compressed, too.",
 )
 
 

@@ -13,7 +13,7 @@ from portico.render.envoy.answers import LARGEST, answered
 from portico.render.envoy.cors import cors_of, marking, preflights
 from portico.render.envoy.fields import headers_of, told
 from portico.render.envoy.guards import limits, networks
-from portico.render.envoy.matches import methods_of, path_match, with_conditions
+from portico.render.envoy.matches import methods_of, path_match, regex, with_conditions, words
 from portico.render.envoy.names import FILTERS, OFF, Names, Section, header
 from portico.render.envoy.routes import routes_of
 from portico.render.envoy.text import Noted
@@ -22,6 +22,8 @@ from portico.render.sites import Place, Site, is_open, sites_of
 _SEPARATOR: Final = r"(?:[/\\]|%2[Ff]|%5[Cc])"
 _NEEDLESS: Final = "%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|5[0-9Aa]|5[Ff]|7[0-9Aa]|7[Ee])"
 _BROKEN: Final = "%(?:[^0-9A-Fa-f].*|[0-9A-Fa-f][^0-9A-Fa-f].*|[0-9A-Fa-f]?)"
+_READING: Final = ("GET", "HEAD")
+_AUTHORITY: Final = r"(?i)(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]*)?"
 REFUSED: Final = {
     "a dot segment": rf".*{_SEPARATOR}\.\.?(?:(?:;|%3[Bb]|{_SEPARATOR}).*)?",
     "a percent-encoding of what needs none": f".*{_NEEDLESS}.*",
@@ -123,6 +125,10 @@ def _site(
 ) -> Iterator[Section]:
     config = names.config
     own, marked = _own_filters(names), headers_of(names, config.own_policies, None)
+    foreign = {"prefix": "/", "headers": [{**regex(":authority", _AUTHORITY), "invert_match": True}]}
+    yield {"note": "refused: what is no host", **answered("malformed_request", foreign), FILTERS: own}
+    traced: Section = {"prefix": "/", "headers": [words(":method", ["CONNECT", "TRACE"])]}
+    yield {"note": "refused: methods for proxies", **answered("not_implemented", traced), FILTERS: own}
     for note, expression in REFUSED.items():
         match: Section = {"safe_regex": {"regex": expression}}
         yield {"note": f"refused: {note}", **answered("malformed_request", match), FILTERS: own}
@@ -147,6 +153,8 @@ def _site(
     if fallbacks:
         return
     yield from _closers(places, own)
+    paths = config.gateway.endpoints_of(listener).served()
+    yield _closer(regex_of_own(path for path in paths if path in ("/", "/health")), _READING, own)
     if cors is not None and not for_all:
         for each in preflights(names, cors, {"prefix": "/"}):
             yield {**each, FILTERS: {**each[FILTERS], **marked}}
@@ -244,7 +252,7 @@ def _endpoints(names: Names, listener: ListenerSettings) -> Iterator[Section]:
 def _said(path: str, text: str) -> Section:
     return {
         "name": "own",
-        "match": {"path": path},
+        "match": {"path": path, "headers": [words(":method", _READING)]},
         "direct_response": {"status": 200, "body": {"inline_string": text}},
         "response_headers_to_add": [header("Content-Type", "application/json")],
     }

@@ -144,6 +144,7 @@ def _manager(names: Names, label: str, routes: Section) -> Section:
             "idle_timeout": duration(limit.idle_timeout),
             "max_headers_count": limit.header_count,
         },
+        "http_protocol_options": {"allow_custom_methods": True},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         **({"access_log": logs} if logs else {}),
         "local_reply_config": Noted("Envoy's own errors are problem documents (RFC 9457).", error_answers()),

@@ -30,7 +30,8 @@ _BY_DETAILS: Final = (
     (f"{_DETAILS}.contains('TLS_error')", "upstream_tls", "the service speaks no TLS that is accepted here"),
 )
 _BY_ROUTES: Final = {
-    "malformed_request": "this path is not accepted: services could read it as another one",
+    "malformed_request": "this host or path is not accepted: services could read it as another one",
+    "not_implemented": "this method is for proxies",
     "origin_refused": "this origin may not call this service from a browser",
     "method_not_allowed": "this method is not offered here",
     "no_route": "no route is for this",
