@@ -119,7 +119,7 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
                 "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
                 "OTEL_TRACES_SAMPLER_ARG": "0.25",
             },
-            {"sample": 0.25, "parent_based": False},
+            {"sample": 0.25, "parent_based": True},
         ),
         ({ENDPOINT: "http://c", "OTEL_BSP_SCHEDULE_DELAY": "500"}, {"delay": 0.5}),
     ],

@@ -70,5 +70,5 @@ def test_a_variable_needs_no_value_yet() -> None:
 
 def test_nothing_is_refused() -> None:
     made = Draft("source.conf", "nginx")
-    with pytest.raises(SourceError, match=r"source\.conf: there is nothing in it"):
+    with pytest.raises(SourceError, match=r"source\.conf:1: there is nothing in it"):
         finished(made, "portico.yaml")

@@ -65,11 +65,16 @@ def _is_needless(case: Case) -> bool:
 
 
 @contextmanager
-def beside(render: Callable[[Config], Rendering], start: Start, directory: Path) -> Iterator[Both]:
-    """The target and Portico, with one service behind both."""
+def beside(
+    render: Callable[[Config], Rendering],
+    start: Start,
+    directory: Path,
+    configure: Callable[[str, Path], dict[str, Any]] = configuration,
+) -> Iterator[Both]:
+    """The target and Portico, with one service behind both; `configure` makes routes of its URL and a directory."""
     with ExitStack() as stack:
         backend = stack.enter_context(Backend(service))
-        written, port = configuration(backend.url, directory), free_port()
+        written, port = configure(backend.url, directory), free_port()
         config = load(written, port)
         rendering = render(config)
         stack.enter_context(start(rendering, port, directory))

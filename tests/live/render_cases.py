@@ -398,12 +398,22 @@ HARD: Final = (
     get("/dotted/a%0D.x", 403),
     get("/dotted/%FF.x", 403),
     get("/dotted/%C3%A9.x", 403),
-    get("//dotted/a.x", 404),
     get("/dotted//a.x", 403),
-    get("//vllm/x", 404),
     get("/vllm//x", 200, "//x"),
-    get("//users/7", 404),
+    get("/hidden/x", 403),
+    get("/hidden/open", 200, "/hidden/open"),
+    get("/hidden/open//x", 200, "/hidden/open//x"),
+    get("/hidden/open//not", 400),
+    get("/hidden/open/%2Fnot", 400),
+    get("/hidden/open%2Fnot", 400),
+    get("/hidden/open/%6Eot", 403),
+    get("/hidden/open/;/not", 400),
+    get("/hidden/open/not%2F", 400),
+    get("/hidden/open/%256Eot", 400),
     get("/VLLM/x", 404),
+    # what a redirect puts behind a path
+    *(get(f"/behind{path}{query}", 307) for path in ("", "/", "/x%20y/z") for query in ("", "?x=1&y")),
+    get("/unasked/a?x=1", 307),
 )
 """More of them, which are easily answered wrong: keys of every kind, odd tokens, odd paths."""
 

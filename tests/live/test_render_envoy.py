@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from live.render_beside import Both, beside
-from live.render_cases import CASES, Case, get
+from live.render_cases import CASES, HARD, Case, get
 from portico.render import Rendering, render_envoy
 from support.client import Wire, request
 from support.envoy import envoy_program, start_envoy
@@ -32,7 +32,7 @@ def test_there_are_cases_enough(both: Both) -> None:
     assert both.compared() >= 150
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *HARD], ids=str)
 def test_both_answer_the_same(both: Both, case: Case) -> None:
     both.compare(case)
 

@@ -10,7 +10,9 @@ import pytest
 
 from live.render_beside import Both, beside
 from live.render_cases import CASES, HARD, Case, get
+from live.render_odd import ODD, odd_configuration
 from portico.render import Rendering, render_haproxy
+from support.client import Wire
 from support.haproxy import run
 from support.server import Server, at
 from support.site import Site, program
@@ -32,6 +34,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         yield both
 
 
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    with beside(render_haproxy, start_haproxy, tmp_path_factory.mktemp("odd"), odd_configuration) as both:
+        yield both
+
+
 def test_there_are_cases_enough(both: Both) -> None:
     assert both.compared() >= 180
 
@@ -39,6 +47,15 @@ def test_there_are_cases_enough(both: Both) -> None:
 @pytest.mark.parametrize("case", [*CASES, *HARD], ids=str)
 def test_both_answer_the_same(both: Both, case: Case) -> None:
     both.compare(case)
+
+
+def test_nothing_of_the_odd_ones_is_lost(odd: Both) -> None:
+    assert not odd.lost
+
+
+@pytest.mark.parametrize("case", ODD, ids=str)
+def test_both_take_odd_characters_alike(odd: Both, case: Case) -> None:
+    odd.compare(case)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +88,19 @@ def test_own_endpoints_are_json(both: Both) -> None:
 
 
 def test_refusals_have_the_same_shape(both: Both) -> None:
-    for path in ("/nothing", "/net/1", "/token/1", "/vllm/../x"):
-        haproxy, portico = both.ask(get(path))
-        shape = ("title", "status", "reason")
-        assert [haproxy.json()[name] for name in shape] == [portico.json()[name] for name in shape], path
+    cases = [get(path) for path in ("/nothing", "/net/1", "/token/1", "/vllm/../x", "/later/1", f"/{'x' * 17000}")]
+    for case in (*cases, Case("POST", "/small/1", 413, size=11), Case("DELETE", "/by/1", 405)):
+        haproxy, portico = both.ask(case)
+        shape = ("type", "status", "reason")
+        assert [haproxy.json()[name] for name in shape] == [portico.json()[name] for name in shape], case
         assert haproxy.get("content-type") == portico.get("content-type")
+
+
+def test_a_body_is_no_larger_than_the_gateway_s_limit(both: Both) -> None:
+    for port in (both.target, both.portico):
+        with Wire(port) as wire:
+            wire.send(b"POST /vllm/1 HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 10485761\r\n\r\n")
+            assert wire.receive("POST").status == 413
 
 
 def test_a_websocket_passes(both: Both) -> None:

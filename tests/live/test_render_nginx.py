@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -16,6 +17,9 @@ from support.server import Server, at
 from support.site import Site, program
 
 pytestmark = pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed")
+
+PATHS: Final = [get(path, 400) for path in ("/hidden//open", "/hidden/%2Fopen", "/hidden/open/not%20", "/users//7")]
+"""What nginx's idea of a path would hide from a guard."""
 
 
 def start_nginx(rendering: Rendering, port: int, directory: Path) -> Server:
@@ -40,7 +44,7 @@ def test_there_are_cases_enough(both: Both) -> None:
     assert both.compared() >= 120
 
 
-@pytest.mark.parametrize("case", [*CASES, *HARD], ids=str)
+@pytest.mark.parametrize("case", [*CASES, *HARD, *PATHS], ids=str)
 def test_both_answer_the_same(both: Both, case: Case) -> None:
     both.compare(case)
 

@@ -103,11 +103,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with ExitStack() as stack:
         own, asked, other = (stack.enter_context(Backend(service)) for _ in range(3))
         written, port = configuration({"own": own.url, "other": other.url}, asked.url), free_port()
-        rendering = render_nginx(load(written, port))
-        assert rendering.losses == ()
+        own_gateway = {"host": "127.0.0.1", "port": port, "log": {"access": "off"}, "trusted_proxies": ["127.0.0.0/8"]}
+        rendering = render_nginx(load({**written, "gateway": own_gateway}, port))
+        assert [loss.what for loss in rendering.losses] == ["gateway.trusted_proxies"]
         stack.enter_context(start_nginx(rendering, port, tmp_path_factory.mktemp("nginx")))
         unchecked = {name: {**each, "health_check": False} for name, each in written["services"].items()}
-        gateway = stack.enter_context(Gateway({**written, "services": unchecked}))
+        trusting = {"trusted_proxies": own_gateway["trusted_proxies"]}
+        gateway = stack.enter_context(Gateway({**written, "services": unchecked, "gateway": trusting}))
         gateway.clean = False  # it reports the service that breaks
         yield World(port, gateway.port, own, asked, other)
 
@@ -153,6 +155,33 @@ def test_pages_can_read_a_refusal(world: World, path: str, status: int, after: s
         assert answer.status == status
         assert answer.get("retry-after") == after
         assert answer.get("access-control-allow-origin") == "https://app.example.com"
+
+
+CHAIN: Final = "X-Forwarded-For: 192.0.2.7, 127.0.0.2"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (CHAIN, "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example", "X-Forwarded-Prefix: /outer/"),
+        (CHAIN, "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example:8443"),
+        ("X-Forwarded-Proto: https, http", "X-Forwarded-Host: shop.example, inner", "X-Forwarded-Port: 8443"),
+        ("X-Forwarded-Proto: wss", "X-Forwarded-Port: 0", "X-Forwarded-Prefix: /a/../b"),
+        ("X-Forwarded-Proto: gopher", "X-Forwarded-Host: a b", "X-Forwarded-Prefix: evil"),
+        ("X-Forwarded-Host: [::1]:81", "X-Forwarded-Prefix: /a%0A"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/copied", "/open"])
+def test_proxies_in_front_are_believed(world: World, path: str, lines: tuple[str, ...]) -> None:
+    told = []
+    for answer in world.both(f"{path}/x?y=1", *lines):
+        fields = {name.lower(): value for name, value in answer.json()["fields"]}
+        told.append({name: value for name, value in fields.items() if name.startswith(("x-forwarded", "x-real"))})
+    nginx, portico = told
+    for fields, port in ((nginx, world.nginx), (portico, world.portico)):
+        if fields["x-forwarded-port"] == str(port):
+            fields["x-forwarded-port"] = "own"
+    assert nginx == portico
 
 
 def test_nobody_gets_to_where_a_service_is_asked(world: World) -> None:

@@ -54,6 +54,7 @@ def config(collector: Collector, shop: Backend, away: Refusing) -> dict[str, Any
             "path": "/asked",
             "policies": {"auth": {"forward": {"url": f"{shop.url}/check", "cache": 0}}},
         },
+        {"name": "instead", "service": "gone", "path": "/instead", "failover": ["shop"]},
         {"name": "ws", "service": "shop", "path": "/ws"},
     ]
     tracing = {
@@ -248,6 +249,14 @@ def test_a_service_that_is_away(gateway: Gateway, collector: Collector) -> None:
     assert client.failed
     assert server.attributes["http.response.status_code"] == 502
     assert server.attributes["error.type"] == client.attributes["error.type"] == "upstream_refused"
+
+
+def test_another_service_in_place_of_one_that_is_away(gateway: Gateway, collector: Collector, shop: Backend) -> None:
+    server, first, second = spans(gateway, collector, gateway.get("/instead/i"), 3)
+    assert (server.attributes["portico.service"], server.failed) == ("shop", False)
+    assert [each.attributes["portico.service"] for each in (first, second)] == ["gone", "shop"]
+    assert (first.failed, second.attributes["http.request.resend_count"]) == (True, 1)
+    assert last(shop, "/i").get("traceparent") == f"00-{server.trace}-{second.id}-03"
 
 
 def test_an_error_of_a_service(gateway: Gateway, collector: Collector) -> None:

@@ -85,6 +85,19 @@ def test_a_name_in_a_field_is_that_of_each_route() -> None:
         assert f"proxy_set_header X-Route {name};" in location(rendering, f"= /{name}")
 
 
+def test_with_lua_what_it_cannot_check_stays_closed() -> None:
+    for policies in (
+        "auth: {api_key: {bearer: true}}",
+        "auth: {jwt: {jwks_url: 'https://id.example/keys'}}",
+        "auth: {api_key: {}}, authorize: {scopes: [a], times: [{start: '08:00'}]}",
+    ):
+        text = BEGIN + f"  - {{path: /x, service: a, policies: {{{policies}}}}}\n"
+        rendering = render_nginx(load_text(text, "edge.yaml", {}), lua=True)
+        assert "return 503;" in location(rendering, "/x/")
+        assert "proxy_pass" not in location(rendering, "/x/")
+        assert rendering.losses
+
+
 def test_a_policy_of_which_nobody_has_thought_guards_its_route() -> None:
     config = load_text(BEGIN + "  - {name: x, path: /x, service: a, policies: {cors: true}}\n", "edge.yaml", {})
     route = replace(config.all_routes[0], policies={**config.all_routes[0].policies, "new": (object(), "route:x")})

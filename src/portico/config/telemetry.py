@@ -81,7 +81,7 @@ class CollectorSettings(Section):
     headers: dict[HeaderName, Annotated[SecretStr, AfterValidator(_header_value)]] = {}
     """Fields of each request, such as `Authorization`; their values are secret."""
     compression: Literal["gzip", "none"] = "none"
-    """Whether requests are compressed, to a tenth: for each span that takes as long as making it does."""
+    """Whether requests are compressed, to a tenth or less; that takes a few microseconds for each exchange."""
     timeout: Annotated[Duration, Field(le=60)] = 10.0
     """How long one request may take; then it is sent again."""
     ca: FilePath | None = None

@@ -73,7 +73,7 @@ class Draft:
             part.comment(text, at)
 
     def _remark(self, where: Where, kind: Kind, what: str, why: str) -> Remark:
-        remark = Remark(where.file, where.line, kind, quoted(what), quoted(why))
+        remark = Remark(where.file, where.line, kind, quoted(what), quoted(why, 400))
         self.remarks[remark] = None
         return remark
 

@@ -35,7 +35,9 @@ def close(part: Part, keep: tuple[str, ...] = _NARROWING) -> None:
 def finished(draft: Draft, filename: str) -> Imported:
     """The text of a draft that loads as `filename`. Raises SourceError where nothing is left that would."""
     if not draft.routes and not draft.services:
-        raise SourceError(Where(draft.source), "there is nothing in it that Portico could do: no service and no route")
+        raise SourceError(
+            Where(draft.source, 1), "there is nothing in it that Portico could do: no service and no route"
+        )
     environ = dict.fromkeys(_variables(draft), "x" * 40)
     for _ in range(_ROUNDS):
         written = draft.written()

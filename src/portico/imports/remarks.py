@@ -55,7 +55,7 @@ class SourceError(Exception):
         return printable(f"{self.where}: {self.message}")
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, longest: int = _LONGEST) -> str:
     """A piece of a source on one line, cut where it is long."""
     line = printable(" ".join(text.split()))
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"

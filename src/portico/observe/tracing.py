@@ -12,8 +12,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 
+from portico.core.clients import parsed
 from portico.core.errors import REASONS
 from portico.core.exchange import Exchange, RouteMatch
 from portico.core.messages import Fields
@@ -40,6 +41,10 @@ _LEFT: Final = 499
 _TOGETHER: Final = 64
 """Spans that are made at once."""
 _USER_AGENT: Final = b"user-agent"
+
+
+Over: TypeAlias = "tuple[Trace, Exchange, float, bytes, int, Fields | None]"
+"""An exchange that ended at that monotonic time; the host, version and fields of its request, if there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +104,13 @@ class Tracer:
         """The paths of the routes of the configuration, by their names, as it has them."""
         self.exemplars = Exemplars()
         self._later = later
-        self._over: list[_Over | Try] = []
+        self._over: list[Over | Try] = []
         """What has ended, and is no span yet."""
         self._is_planned = False
         self._exemplar_at = 0.0
         self._server_parts: dict[tuple[Any, ...], bytes] = {}
         self._client_parts: dict[tuple[Any, ...], bytes] = {}
+        self._ends: dict[tuple[Any, ...], bytes] = {}
         self.sample(Sampling())
 
     def sample(self, sampling: Sampling) -> None:
@@ -142,9 +148,9 @@ class Tracer:
         now = time.monotonic()
         ended = exchange.ended or now
         if request is None:
-            self.note(_Over(trace, exchange, ended, b"", 0, None))
+            self.note((trace, exchange, ended, b"", 0, None))
         else:
-            self.note(_Over(trace, exchange, ended, request.host, request.version, request.fields))
+            self.note((trace, exchange, ended, request.host, request.version, request.fields))
         if now >= self._exemplar_at or now - exchange.started > _SLOW:
             self._exemplar_at = now + _EXEMPLARS_APART
             self._note_exemplar(trace, exchange, ended - exchange.started)
@@ -153,7 +159,7 @@ class Tracer:
         service = _service_of(exchange.match)
         self.exemplars.note(service, exchange.method, seconds, trace.trace_id, trace.span_id, time.time())
 
-    def note(self, over: _Over | Try) -> None:
+    def note(self, over: Over | Try) -> None:
         """Something has ended."""
         self._over.append(over)
         if len(self._over) >= _TOGETHER:
@@ -172,14 +178,14 @@ class Tracer:
         then = time.time_ns() - int(time.monotonic() * 1e9)
         for over in ended:
             try:
-                span = self._client_span(over, then) if isinstance(over, Try) else self._server_span(over, then)
+                span = self._server_span(over, then) if isinstance(over, tuple) else self._client_span(over, then)
             except Exception:  # no span may keep those behind it from being made
                 logger.exception("a span could not be made")
                 continue
             if span:
                 self.export(span)
 
-    def _server_span(self, over: _Over, then: int) -> bytes:
+    def _server_span(self, over: Over, then: int) -> bytes:
         """The span of an exchange; `then` is when the monotonic time began, in nanoseconds since the epoch."""
         trace, exchange, ended, host, version, fields = over
         match, client, context = exchange.match, exchange.stream.client, trace.context
@@ -203,19 +209,20 @@ class Tracer:
             ),
             self._server_parts.get(key) or self._server_part(key),
             spans.url_path(match.path),
-            spans.addresses(exchange.client_ip, client.address),
         ]
         if context is not None and context.states:
             pieces.append(spans.trace_state(context.states))
         if exchange.request_id != trace_id:
             pieces.append(spans.request_id(exchange.request_id))
+        agent = b""
         if fields is not None:
-            pieces.append(spans.server_address(host, client.local_port, secure))
             if len(exchange.query) > 1:
                 pieces.append(spans.url_query(trace.plain_query(exchange.query)))
             names = fields.names
             if _USER_AGENT in names:
-                pieces.append(spans.user_agent(fields.lines[names.index(_USER_AGENT)]))
+                agent = fields.lines[names.index(_USER_AGENT)]
+        who = exchange.client_ip, client.address, host, client.local_port, secure, agent
+        pieces.append(self._ends.get(who) or _remember(self._ends, who, spans.ends_part(*who)))
         return spans.whole(pieces)
 
     def _server_part(self, key: tuple[Any, ...]) -> bytes:
@@ -243,7 +250,7 @@ class Tracer:
         trace, exchange, instance = over.trace, over.exchange, over.instance
         address, question = instance.address, over.question
         if question is None:
-            method, target, query = exchange.method, exchange.match.target, exchange.query
+            method, target, query = exchange.method, over.match.target, exchange.query
         else:
             method, target, query = question.method.decode(), question.target, b""
         key = (
@@ -273,20 +280,9 @@ class Tracer:
         method, _, peer, service, status, error, resend, role = key
         error = error or (None if status else spans.CANCELLED)
         host, port = address.host or address.path, address.port
+        peer = peer or (host if parsed(host) is not None and status else "")
         made = spans.client_part(method, host, port, peer, service, status, error, resend, role)
         return _remember(self._client_parts, key, made)
-
-
-class _Over(NamedTuple):
-    """An exchange that has ended, at that monotonic time."""
-
-    trace: Trace
-    exchange: Exchange
-    ended: float
-    host: bytes
-    version: int
-    fields: Fields | None
-    """None where there was no request."""
 
 
 def _remember(parts: dict[tuple[Any, ...], bytes], key: tuple[Any, ...], made: bytes) -> bytes:
@@ -356,6 +352,11 @@ class Trace:
             self.tries += 1
         return found
 
+    def first_try(self, exchange: Exchange, instance: Any, service: str) -> None:
+        """The same for an instance at which none is under way."""
+        self.trying[instance] = Try(self, exchange, instance, service)
+        self.tries += 1
+
     def end_try(self, instance: Any, ended: float = 0.0) -> None:
         """A try is over, at that monotonic time or now."""
         found = self.trying.pop(instance, None)
@@ -370,11 +371,6 @@ class Trace:
         asked.question, asked.role, asked.resend = question, "auth", 0
         asked.id = f"{getrandbits(64):016x}"
         return asked
-
-    def is_usual(self, instance: Any) -> bool:
-        """Whether a composed head says what is right about a try at an instance, but for the flags and `tracestate`."""
-        found = self.trying.get(instance)
-        return found is not None and not found.resend and self.context is None
 
     def lines(self, exchange: Exchange, instance: Any, service: str) -> bytes:
         """`traceparent` for an instance, and `tracestate` where that is missing; without the last line end."""
@@ -397,6 +393,8 @@ class Try:
     role = ""
     """What else it is than the one try at a time: a hedge, a copy for a mirror, or a question of a policy."""
     question: Question | None = None
+    is_usual = False
+    """Whether a composed head says what is right about it, but for the flags."""
     peer = ""
     """The address to which its connection is, where that is known."""
     status = 0
@@ -405,13 +403,16 @@ class Try:
 
     def __init__(self, trace: Trace, exchange: Exchange, instance: Any, service: str) -> None:
         self.trace = trace
-        self.exchange = exchange
+        self.exchange, self.match = exchange, exchange.match  # another service may be asked later
         self.instance = instance
         self.service = service
         self.began = time.monotonic()
         self.resend = resend = trace.tries
-        is_first = not resend and trace.context is None
-        self.id = trace.trace_id[16:] if is_first else f"{getrandbits(64):016x}"
+        if not resend and trace.context is None:
+            self.id = trace.trace_id[16:]
+            self.is_usual = not trace.tracer.state_line
+        else:
+            self.id = f"{getrandbits(64):016x}"
 
     @property
     def line(self) -> bytes:

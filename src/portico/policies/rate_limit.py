@@ -18,16 +18,14 @@ from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.mcp import decoded, is_coded
 from portico.core.settings import HeaderName, NotEmpty, Settings
-from portico.net.redis.link import argument
-from portico.observe.families import Counter
-from portico.policies.costs import Charge, CostSettings, meter_of
+from portico.policies.costs import CostSettings
+from portico.policies.costs.paying import note_fields, paying
 from portico.policies.costs.reading import CostReading
 from portico.policies.counters.buckets import Buckets, TokenBuckets
 from portico.policies.counters.periods import PERIODS
 from portico.policies.counters.quotas import Quotas
 from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.policies.head import ResponseEdit
 from portico.policies.measures import Kind, Measure, Quota, Rate, add_members
 from portico.policies.policy import Context, Hooks, Pending, Policy
 from portico.policies.shadow import Exceeded, Shadow
@@ -131,14 +129,6 @@ def build_cost_fields(settings: RateLimitSettings, context: Context) -> Hooks | 
     if not any(limit.cost is not None and limit.cost.header is not None for limit in limits):
         return None
 
-    def note_fields(exchange: Exchange, edit: ResponseEdit) -> None:
-        meter, head = (
-            getattr(exchange, "costs", None),
-            getattr(edit, "head", None),
-        )  # an answer of the gateway's own has none
-        if head is not None and meter is not None:
-            meter.note_fields(head.fields.all)
-
     return Hooks(response=note_fields)
 
 
@@ -230,26 +220,13 @@ def _build(settings: RateLimitSettings, context: Context, index: int) -> Policy 
         check = Shadow(check, context.shadowed).check
     paid = [limit for limit in limits if limit.reading is not None]
     if paid:
-        check = _paying(paid, check, context, None if table is not None else context.shared)
+        check = paying(paid, check, context.costs, None if table is not None else context.shared)
     return _exempting(check) if context.exempts else check
 
 
 def _exempting(check: Policy) -> Policy:
     """`check`, for requests that do not pass limits."""
     return lambda exchange: None if getattr(exchange, "is_exempt", False) else check(exchange)
-
-
-def _paying(paid: Sequence[_Limit], check: Policy, context: Context, shared: SharedLimits | None) -> Policy:
-    """`check`, for limits that count what requests cost once they are over."""
-
-    def metered(exchange: Exchange) -> Any:
-        meter = meter_of(exchange)
-        service = exchange.match.handling.service_name
-        for limit in paid:
-            meter.add(limit.charge(exchange, service, context.costs, shared))
-        return check(exchange)
-
-    return metered
 
 
 def _with_single(headers: Sequence[str], check: Policy) -> Policy:
@@ -361,22 +338,6 @@ class _Limit:
         key = self.key_of(exchange)
         return [(measure, key) for measure in self.owns.get(key, self.measures)]
 
-    def charge(self, exchange: Exchange, service: str, costs: Counter | None, shared: SharedLimits | None) -> Charge:
-        """What is to be counted once an exchange is over whose cost is read."""
-        assert self.reading is not None
-        key = self.key_of(exchange)
-        measures = self.owns.get(key, self.measures)
-
-        def pay(cost: int) -> None:
-            for measure in measures:
-                measure.charge(key, cost)
-            if shared is not None and shared.is_up:
-                shared.ask(_Payment(key, measures, cost))
-            if costs is not None:
-                costs.inc(cost, service=service, limit=self.name)
-
-        return Charge(self.reading, self.name, pay)
-
     def check(self, exchange: Exchange) -> Answer | None:
         """The policy where there is one number to count against, a rate: the fast path, which most routes have."""
         key_of = self.key_of
@@ -486,27 +447,6 @@ class _Question(Pending):
 
     def faulted(self) -> None:
         self.settle(Refusal("internal_error", "the gateway failed on this request"))
-
-
-class _Payment:
-    """What an exchange that is over cost, for Redis; in memory it is counted already."""
-
-    __slots__ = ("arguments", "keys")
-
-    def __init__(self, key: str, measures: Sequence[Measure], cost: int) -> None:
-        self.keys = [measure.redis_key(key) for measure in measures]
-        last = len(measures) - 1
-        amounts = [argument(b"%d%b" % (cost, b"+" if index < last else b".")) for index in range(len(measures))]
-        self.arguments = [measure.numbers + amount for measure, amount in zip(measures, amounts, strict=True)]
-
-    def answered(self, left: list[int], clock: float) -> None:
-        """It is counted."""
-
-    def unanswered(self) -> None:
-        """This worker counted it; whether Redis did is not known."""
-
-    def faulted(self) -> None:
-        """No request waits for it."""
 
 
 def _refusal(measure: Measure, left: float) -> Refusal:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from portico.core.errors import UpstreamError
@@ -43,7 +44,8 @@ def with_trace(compose: Compose) -> Compose:
             return head
         if trace is None:
             return head if exchange.trusted else head.replace(_NOT_SAMPLED, _FLAGS[0], 1)
-        if trace.is_usual(instance) and not trace.tracer.state_line and not exchange.trusted:
+        found = trace.trying.get(instance)
+        if found is not None and found.is_usual and not exchange.trusted:
             return head.replace(_NOT_SAMPLED, _FLAGS[1], 1)
         return _with_lines(head, trace.lines(exchange, instance, handling.service_name))
 
@@ -70,7 +72,7 @@ class _Spanned(_Attempt):
     trace: Trace
 
     def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
-        self.trace.begin_try(self.exchange, instance, self.handling.service_name)
+        self.trace.first_try(self.exchange, instance, self.handling.service_name)
         super().connect(instance, only_once, fresh_only)
 
     def span(self) -> Try | None:
@@ -79,8 +81,8 @@ class _Spanned(_Attempt):
 
     def note_status(self, status: int) -> None:
         found = self.span()
-        if found is not None and self.connection is not None and self.instance is not None:
-            found.status, found.peer = status, self.connection.remote or self.instance.address.host
+        if found is not None and self.connection is not None:
+            found.status, found.peer = status, self.connection.remote
 
     def note_error(self, error: UpstreamError) -> None:
         found = self.span()
@@ -104,8 +106,8 @@ class _SpannedForwarding(_Spanned):
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         instance, trace = self.instance, self.trace
         found = trace.trying.get(instance)
-        if found is not None and instance is not None and self.connection is not None:
-            found.status, found.peer = head.status, self.connection.remote or instance.address.host
+        if found is not None and self.connection is not None:
+            found.status, found.peer = head.status, self.connection.remote
         is_taken: bool = super().response_whole(head, content, now)  # type: ignore[misc]
         if is_taken:
             trace.end_try(instance, now)
@@ -130,8 +132,10 @@ class _SpannedHedge(_Spanned, Hedge):
         self.trace = owner.trace
 
     def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
-        self.trace.begin_try(self.exchange, instance, self.handling.service_name).role = "hedge"
         super().connect(instance, only_once, fresh_only)
+        found = self.trace.trying.get(instance)
+        if found is not None:
+            found.role = "hedge"
 
     def response_started(self, head: ResponseHead) -> None:
         self.note_status(head.status)
@@ -153,7 +157,7 @@ class _SpannedCopy(_Spanned, Copy):
 
     def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
         self.trace.begin_try(self.exchange, instance, self.handling.service_name).is_copy()
-        super().connect(instance, only_once, fresh_only)
+        Copy.connect(self, instance, only_once, fresh_only)  # the head, which was composed before, has begun its span
 
     def response_started(self, head: ResponseHead) -> None:
         self.note_status(head.status)
@@ -164,29 +168,37 @@ class _SpannedCopy(_Spanned, Copy):
         super().upstream_failed(error)
 
 
-def traced(kind: type[AnyForwarding]) -> Callable[[Exchange, Handling, asyncio.AbstractEventLoop], AnyForwarding]:
+Making = Callable[[Exchange, Handling, asyncio.AbstractEventLoop], AnyForwarding]
+
+
+def traced(kind: type[AnyForwarding]) -> Making[AnyForwarding]:
     """What makes a forwarding of this kind, with spans for an exchange that is recorded."""
-    spanned = _spanned(kind)
+    spanned: Any = vars(kind).get(_SPANNED)
+    if spanned is None:
+        spanned = type(f"Spanned{kind.__name__}", (_SpannedForwarding, kind), {"__slots__": ("trace",)})
+        setattr(kind, _SPANNED, spanned)  # so that it goes with its kind
 
-    def forwarding(exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> AnyForwarding:
-        try:
-            trace = exchange.trace
-        except AttributeError:  # it began before traces were wanted
-            trace = None
-        if trace is None or not trace.is_recorded:
-            return kind(exchange, handling, loop)
-        made = spanned(exchange, handling, loop)
-        made.trace = trace
-        return cast(AnyForwarding, made)
-
-    return forwarding
+    return partial(_forwarding, kind, spanned)
 
 
-def _spanned(kind: type[Forwarding]) -> Any:
-    known = _SPANNED.get(kind)
-    if known is None:
-        known = _SPANNED[kind] = type(f"Spanned{kind.__name__}", (_SpannedForwarding, kind), {"__slots__": ("trace",)})
-    return known
+def kind_of(forward: Callable[..., Any]) -> Any:
+    """The kind of forwarding that something makes, which may be traced."""
+    return forward.args[0] if isinstance(forward, partial) else forward
 
 
-_SPANNED: Final[dict[type[Forwarding], Any]] = {}
+def _forwarding(
+    kind: type[AnyForwarding], spanned: Any, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop
+) -> AnyForwarding:
+    try:
+        trace = exchange.trace
+    except AttributeError:  # it began before traces were wanted
+        trace = None
+    if trace is None or not trace.is_recorded:
+        return kind(exchange, handling, loop)
+    made: AnyForwarding = spanned(exchange, handling, loop)
+    made.trace = trace  # type: ignore[attr-defined]
+    return made
+
+
+_SPANNED: Final = "spanned"
+"""The attribute of a kind that is the same kind with spans."""

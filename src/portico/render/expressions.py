@@ -11,10 +11,22 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from portico.core.caches import remembered
 from portico.core.conditions import is_value_pattern, value_pattern_of
-from portico.core.patterns.syntax import AT_END, ENCODED, Branch, Choice, Group, Node, One, Repeat, Symbols
+from portico.core.patterns.syntax import (
+    AT_END,
+    ENCODED,
+    Branch,
+    Choice,
+    Group,
+    Node,
+    One,
+    Repeat,
+    Symbols,
+    read_pattern,
+)
 from portico.core.patterns.syntax import Sequence as NodeSequence
-from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
+from portico.core.route_paths import is_exact, is_pattern, literal_of
 
 _HEX: Final = frozenset(map(ord, "0123456789ABCDEF"))
 _PERCENT: Final = ord("%")
@@ -26,7 +38,8 @@ _TIMES: Final = {(0, None): "*", (1, None): "+", (0, 1): "?"}
 def expression_of(path: str) -> str:
     """What finds the paths that a route's path takes. Named groups have none: they are numbered in their order."""
     if is_pattern(path):
-        return _joined(pattern_of(path).branches, is_path=True)
+        mark, _, text = path.partition(" ")  # it was checked when it was read: the tree alone is needed
+        return _joined(read_pattern(text, is_path=True, ignores_case=mark == "~*"), is_path=True)
     if is_exact(path):
         return f"^{literal(literal_of(path))}$"
     return f"^{literal(path.rstrip('/'))}(?:/.*)?$"
@@ -101,7 +114,7 @@ class _Writer:
         if not self._is_path:
             return _plain_class(symbols, with_percent=True)
         plain = _plain_class(symbols, with_percent=False)
-        encoded = _encoded({symbol - ENCODED for symbol in symbols if symbol >= ENCODED})
+        encoded = _encoded(symbols)
         if not encoded:
             return plain
         return encoded if plain == _NOTHING else f"(?:{plain}|{encoded})"
@@ -113,6 +126,7 @@ _NOTHING: Final = r"[^\x00-\xff]"
 """What takes no byte: targets have no shorter way to say that in common."""
 
 
+@remembered(2048)
 def _plain_class(symbols: Symbols, *, with_percent: bool) -> str:
     """A class of characters. A percent sign is there in no path by itself."""
     wanted = frozenset(symbol for symbol in symbols if symbol < ENCODED and (with_percent or symbol != _PERCENT))
@@ -152,8 +166,10 @@ def _in_class(symbol: int) -> str:
     return f"\\{character}" if character in "-]\\^[" else f"\\x{symbol:02x}"
 
 
-def _encoded(values: set[int]) -> str:
+@remembered(2048)
+def _encoded(symbols: Symbols) -> str:
     """An expression for encoded bytes; those of letters and the like are never there, so they may be in it or not."""
+    values = {symbol - ENCODED for symbol in symbols if symbol >= ENCODED}
     wanted = {f"{value:02X}" for value in values}
     if not wanted:
         return ""
@@ -179,6 +195,7 @@ def _digits(text: str) -> str:
     return f"[{_ranges(frozenset(map(ord, text)))}]"
 
 
+@remembered(2048)
 def _takes_encoded(symbols: Symbols) -> bool:
     """Whether it takes every byte of an encoded one, if it takes some of them, and every encoded byte."""
     has_all = all(ENCODED + value in symbols or chr(value) in _NEVER for value in range(256))

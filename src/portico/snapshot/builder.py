@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from portico.config import (
     CacheBounds,
@@ -48,7 +48,7 @@ from portico.proxy.body_limit import body_limit
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.purge_method import purge_policy
 from portico.proxy.failing_over import failing_over
-from portico.proxy.forward import REPLAY_LIMIT
+from portico.proxy.forward import REPLAY_LIMIT, Forwarding
 from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
@@ -67,7 +67,7 @@ from portico.proxy.routing.route import (
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.proxy.split import SplitWeights, forward_chosen
-from portico.proxy.traced import traced
+from portico.proxy.traced import kind_of, traced
 from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
@@ -244,7 +244,8 @@ class SnapshotBuilder:
         self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
     ) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        consumers, own_paths = config.consumer_rates, {*PATHS, *PAGE_FILES, *TOKEN_PATHS, *self._local_answers}
+        own = self._own_rules(config, listener)
+        consumers, own_paths = config.consumer_rates, {rule.path for rule in own}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
@@ -268,7 +269,7 @@ class SnapshotBuilder:
             if rule.path in own_paths and (rule.path == "/" or rule.hosts) and not rule.fallback:
                 router.add(replace(rule, exact=True))  # where it matches, it replaces the gateway's own page
             yield
-        for rule in self._own_rules(config, listener):
+        for rule in own:
             router.add(rule)
         yield from router.warming()
         challenges = self.challenges if config.gateway.ordered_certificates else None
@@ -343,8 +344,9 @@ class SnapshotBuilder:
     def _failing_over(self, written: ResolvedRoute, handling: Handling) -> Handling:
         """The same for a route with other services to ask."""
         counter, most = self._metrics.failovers, max(REPLAY_LIMIT, *(each.max_body for each, _ in written.failovers))
-        kind = handling.forward
-        forward = self._alike(("failing over", kind, most), lambda: failing_over(cast("Any", kind), counter, most))
+        kind = kind_of(handling.forward)
+        failing_kind = self._alike(("failing over", kind, most), lambda: failing_over(kind, counter, most))
+        forward = self._traced(failing_kind)
         failing: Handling = self._alike(
             ("failing over", id(handling), id(forward)), lambda: replace(handling, forward=forward)
         )
@@ -557,14 +559,18 @@ class SnapshotBuilder:
         """The same for a route that has a cache: that stands before its forwarding, which may be mirrored."""
         kind, traces = parts["forward"], self._traces
         if "cache" not in written.policies or written.service is None:
-            forward = mirrored(kind) if written.mirrors else kind
-            return {**parts, "forward": traced(forward) if traces else forward} if traces or written.mirrors else parts
+            forward = self._traced(mirrored(kind) if written.mirrors else kind)
+            return parts if forward is kind else {**parts, "forward": forward}
         scope = cache_scope(written)
         cache: Callable[..., Any] = self._alike(
             ("cache", scope, kind, bool(written.mirrors)),
             lambda: cache_of(self.caches, written, scope, kind, traces=traces).forward,
         )
         return {**parts, "forward": cache}
+
+    def _traced(self, kind: type[Forwarding]) -> Any:
+        """What makes forwardings of a kind, with spans for those exchanges that are recorded."""
+        return self._alike(("traced", kind), lambda: traced(kind)) if self._traces else kind
 
     def _purging(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
         """The same for a route whose cache clients may purge."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from portico.core.json_text.pointers import Names, plain
+from portico.core.json_text.pointers import Names, index_of, plain
 
 MOST: Final = 10**12
 """The largest number that is believed: one beyond it is a mistake of its writer."""
@@ -19,6 +19,8 @@ _LONGEST_NUMBER: Final = 64
 _TOKEN: Final = re.compile(rb'[\s,:]*+(?:(["{}\[\]])|([^\s,:"{}\[\]]++))')
 _REST_OF_SCALAR: Final = re.compile(rb'[^\s,:"{}\[\]]*+')
 _STRUCTURE: Final = re.compile(rb'"|[{\[]++|[}\]]++')
+_PLAIN: Final = re.compile(rb'[^"{}\[\]]*+(?:(?:\[[^"{}\[\]]*+\]|\{[^"{}\[\]]*+\})[^"{}\[\]]*+)*+')
+"""What has no string in it, with the arrays and objects that end there."""
 _STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _ESCAPED: Final = 6
 """Bytes that one character of a name may take: `\\u0041`."""
@@ -35,10 +37,12 @@ def number_of(text: bytes) -> int | None:
 class Places:
     """Where numbers are looked for: what a pointer's next name leads to, and which number stands here."""
 
-    __slots__ = ("below", "index", "longest")
+    __slots__ = ("below", "has_elements", "index", "longest")
 
     def __init__(self) -> None:
         self.below: dict[bytes, Places] = {}
+        self.has_elements = False
+        """Whether one of the next names may be the number of an element."""
         self.index: int | None = None
         self.longest = 0
         """Bytes of the longest name anywhere, of the whole."""
@@ -50,6 +54,7 @@ class Places:
         for index, names in enumerate(pointers):
             place = whole
             for name in names:
+                place.has_elements = place.has_elements or index_of(name) is not None
                 place = place.below.setdefault(name, cls())
                 whole.longest = max(whole.longest, len(name))
             place.index = index
@@ -139,8 +144,8 @@ class Scan:
 
     def _read_over(self, data: bytes, at: int, end: int) -> int:
         """Read to the end of what leads to no place, or as far as the piece goes."""
-        below, find, read = self._below, _STRUCTURE.search, _STRING.match
-        while match := find(data, at, end):
+        below, skip, find, read = self._below, _PLAIN.match, _STRUCTURE.match, _STRING.match
+        while (plain := skip(data, at, end)) and (match := find(data, plain.end(), end)):
             start, at = match.span()
             token = data[start]
             if token == _QUOTE:
@@ -209,7 +214,7 @@ class Scan:
         self._begin_value()
         place = self._next
         self._is_key = False
-        if place is None or not place.below:
+        if place is None or not (place.has_elements if is_array else place.below):
             self._below = 1
             return
         self._path.append(place)

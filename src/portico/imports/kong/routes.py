@@ -227,7 +227,7 @@ class Routes:
         plain = bool(hosts) and not any("*" in host for host in hosts)
         priority = route.get("regex_priority").number() if path.is_pattern and route.has("regex_priority") else 0
         length = 0 if path.is_pattern and route.has("paths") else len(text)
-        return -asked, -len(route.get("headers").entries()), not plain, not path.is_pattern, -priority, -length
+        return -asked, not plain, -len(route.get("headers").entries()), not path.is_pattern, -priority, -length
 
     def _treated(self, route: Value, service: str) -> tuple[str, Piece, frozenset[str]]:
         """Why a route is closed, what its plugins come to, and which policies are of more than it."""

@@ -39,6 +39,7 @@ _SENT: Final = {
 """Fields that Portico sends by itself, with the values that it means by them: None for whatever is written."""
 
 _STANDS: Final = {"remote_addr": "{client_ip}", "request_id": "{request_id}", "dollar": "$"}
+_SECRET: Final = re.compile(r"authorization|api[-_]?key|token|secret|passw", re.IGNORECASE)
 _CORS: Final = "access-control-"
 
 
@@ -85,6 +86,10 @@ def request_fields(
             ledger.left(each, "there is no value for this variable here: the field is not sent")
         elif (why := _refused(name, ("request", "set"))) is not None:
             ledger.left(each, why)
+        elif _SECRET.search(name) and text == literal(value):
+            variable = ledger.secret(name, text)
+            ledger.changed(each, f"the value is a secret: it is read from the environment variable {variable.name}")
+            edits.setdefault("set", {})[name] = variable
         else:
             ledger.taken(each)
             edits.setdefault("set", {})[name] = text
@@ -146,7 +151,8 @@ def _add(ledger: Ledger, variables: Variables, directive: Directive, edits: dict
         ledger.taken(directive, why="Portico says this where it holds")
         return
     if text is None:
-        ledger.left(directive, "there is no value for this variable here: the field is not sent")
+        reason = "there is no value for this variable here" if literal(value) is None else "no field has such a value"
+        ledger.left(directive, f"{reason}: the field is not sent")
         return
     if (why := _refused(name, ("response", "add"))) is not None:
         ledger.left(directive, why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def import_nginx(file: Path, *, prefix: Path | None = None) -> Draft:
 def _bare(file: Path, top: Sequence[Directive]) -> Directive:
     """A file that is included in an `http` block, such as those in sites-enabled."""
     if not any(each.name in ("server", "upstream") and each.block is not None for each in top):
-        raise SourceError(Where(str(file)), "there is no http block in it, and no server")
+        raise SourceError(Where(str(file), 1), "there is no http block in it, and no server")
     return Directive("http", (), Where(str(file)), [*top])
 
 
@@ -50,7 +50,7 @@ def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], ht
     scope = Scope((Level(top), Level(http.block or ())))
     services = Services(draft, ledger, {each.value: each for each in http.all("upstream") if each.block is not None})
     servers = read_servers(ledger, http, scope)
-    listeners = listeners_of(servers)
+    listeners = listeners_of(ledger, servers)
     policies = Policies(ledger, zones_of(http))
     choices = choices_of(http)
     gateway_settings(draft, ledger, scope)
@@ -59,7 +59,8 @@ def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], ht
         _rendered(file, http, reader, servers, listeners)
     else:
         is_one = len(servers) == 1
-        for server in servers:
+        defaults = {listener.default for listener in listeners}
+        for server in sorted(servers, key=lambda server: _breadth(server, defaults)):
             _server(reader, server, listeners, "" if is_one else server.tag)
         for listener in listeners if not is_one else ():
             listener.routes = [f"{server.tag}-*" for server in listener.servers]
@@ -68,6 +69,16 @@ def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], ht
         if not ledger.is_known(block):
             ledger.left(block, f"no location passes anything on to {name}")
     tidied(draft)
+
+
+def _breadth(server: Server, defaults: Collection[Server | None]) -> tuple[int, int]:
+    """How many hosts a server may be for: names, names below one, those of a pattern, and any."""
+    wildcards = [len(host) for host in server.hosts if host.startswith("*.")]
+    if server in defaults:
+        return 3, 0
+    if server.expressions:
+        return 2, 0
+    return (1, -min(wildcards)) if wildcards else (0, 0)
 
 
 def _rendered(

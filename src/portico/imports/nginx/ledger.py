@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from portico.config.problems import KeyPath
-from portico.imports.draft import Draft, Part
+from portico.imports.draft import Draft, Part, Variable
 from portico.imports.nginx.known import LEFT, TAKEN
 from portico.imports.nginx.syntax import Directive
 
@@ -18,6 +19,8 @@ class Ledger:
     """Collects remarks on directives, and makes those that nobody has spoken of."""
 
     draft: Draft
+    secrets: dict[str, str] = field(default_factory=dict)
+    """Variables of the environment for secrets in the source."""
     _taken: dict[Directive, str] = field(default_factory=dict)
     _worse: set[Directive] = field(default_factory=set)
     _said: set[tuple[Directive, str]] = field(default_factory=set)
@@ -31,15 +34,32 @@ class Ledger:
         self._worse.add(directive)
         if (directive, why) not in self._said:
             self._said.add((directive, why))
-            self.draft.changed(directive.where, str(directive), why, part, at)
+            self.draft.changed(directive.where, self._shown(directive), why, part, at)
 
     def left(self, directive: Directive, why: str = _NOTHING, part: Part | None = None, at: KeyPath = ()) -> None:
         self._worse.add(directive)
         if (directive, why) not in self._said:
             self._said.add((directive, why))
-            self.draft.left(directive.where, str(directive), why, part, at)
+            self.draft.left(directive.where, self._shown(directive), why, part, at)
         elif part is not None:
-            part.comment(f"{directive.where}: {directive}: {why}", at)
+            part.comment(f"{directive.where}: {self._shown(directive)}: {why}", at)
+
+    def secret(self, name: str, value: str) -> Variable:
+        """The variable that a secret of the source is read from."""
+        wanted = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "SECRET"
+        if value not in self.secrets:
+            number = 1
+            while (known := wanted if number == 1 else f"{wanted}_{number}") in self.secrets.values():
+                number += 1
+            self.secrets[value] = known
+        return Variable(self.secrets[value])
+
+    def _shown(self, directive: Directive) -> str:
+        """A directive, without the secrets in it."""
+        text = str(directive)
+        for value in self.secrets:
+            text = text.replace(value, "…")
+        return text
 
     def is_known(self, directive: Directive) -> bool:
         return directive in self._taken or directive in self._worse
@@ -52,7 +72,7 @@ class Ledger:
             if not self.is_known(each):
                 self._judge(each)
             if each in self._taken and each not in self._worse:
-                self.draft.taken(each.where, str(each), self._taken[each])
+                self.draft.taken(each.where, self._shown(each), self._taken[each])
             if each.block is not None and each.name not in _OPAQUE and not each.name.endswith("_by_lua_block"):
                 stack += reversed(each.block)
 

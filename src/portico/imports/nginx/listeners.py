@@ -176,7 +176,7 @@ def _options(ledger: Ledger, directive: Directive) -> None:
         ledger.taken(directive)
 
 
-def listeners_of(servers: list[Server]) -> list[Listener]:
+def listeners_of(ledger: Ledger, servers: list[Server]) -> list[Listener]:
     """The addresses on which they listen; `[::]:80` beside `80` of the same servers is one that takes both."""
     found: dict[tuple[str, int], Listener] = {}
     for server in servers:
@@ -197,7 +197,28 @@ def listeners_of(servers: list[Server]) -> list[Listener]:
             del found[host, port]
     for listener in found.values():
         listener.default = listener.default or listener.servers[0]
-    return [*found.values()]
+    return [*_by_port(ledger, found)]
+
+
+def _by_port(ledger: Ledger, found: Mapping[tuple[str, int], Listener]) -> Iterator[Listener]:
+    """Those of one port as one, where one of them is for all addresses: Portico cannot listen on others beside it."""
+    ports: dict[int, list[Listener]] = {}
+    for listener in found.values():
+        ports.setdefault(listener.port, []).append(listener)
+    for several in ports.values():
+        everywhere = [each for each in several if each.host in (ANY, "::")]
+        if len(several) == 1 or not everywhere:
+            yield from several
+            continue
+        first = everywhere[0]
+        first.host = "::" if any(each.host == "::" for each in several) else ANY
+        for other in several:
+            first.servers += [server for server in other.servers if server not in first.servers]
+            first.is_tls = first.is_tls or other.is_tls
+            if other is not first:
+                line = other.servers[0].directive.last("listen") or other.servers[0].directive
+                ledger.changed(line, "all addresses of a port have the same servers")
+        yield first
 
 
 def _by_name(certificate: str, key: str, choices: Mapping[str, Choice]) -> list[dict[str, str]] | None:

@@ -136,6 +136,19 @@ class Chooser:
             return None
         return longest
 
+    def prefix_of(self, beginning: str) -> Location | None:
+        """The longest prefix of all paths that begin so; None where longer ones may be that."""
+        if any(each.path.startswith(beginning) and each.path != beginning for each in self.prefixes):
+            return None
+        if any(path.startswith(beginning) for path in self.exact):
+            return None
+        return next((each for each in self.prefixes if beginning.startswith(each.path)), None)
+
+    def patterns_below(self, beginning: str) -> list[Location] | None:
+        """The patterns that may match paths that begin so; None where one of them looks at their beginning."""
+        found = [each for each in self.patterns if not _is_elsewhere(each, beginning)]
+        return None if any(each.path.startswith("^") or "|^" in each.path for each in found) else found
+
 
 def _is_elsewhere(location: Location, beginning: str) -> bool:
     """Whether a pattern matches no path with that beginning."""

@@ -96,7 +96,7 @@ class Conditions:
         if name == "request_method":
             found = _METHODS.fullmatch(operand)
             return _one(methods=_methods(found[1])) if operator and found else None
-        if name.startswith("http_") and name not in ("http_host", "http_cookie"):
+        if name.startswith("http_") and name != "http_host":
             return _of_field(field_name(name[5:]), operator, operand)
         if name.startswith("arg_"):
             condition = _condition(operator, operand)

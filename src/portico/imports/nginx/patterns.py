@@ -67,7 +67,7 @@ def wider(path: str) -> str | None:
     """A pattern that Portico takes, for all that another matches, and more."""
     mark, _, text = path.partition(" ")
     for candidate in (_LOOK.sub("", text), _beginning(text)):
-        if candidate and candidate != "^" and is_taken(f"{mark} {candidate}"):
+        if candidate not in ("", "^", "^/") and is_taken(f"{mark} {candidate}"):
             return f"{mark} {candidate}"
     return None
 

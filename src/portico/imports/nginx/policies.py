@@ -27,7 +27,7 @@ _GUARDS: Final = {
     "auth_basic": "hashes of htpasswd are none of Portico's: write consumers, with passwords by portico password, "
     "and policies: {auth: {basic: {}}}",
     **dict.fromkeys(("auth_jwt", "auth_digest", "auth_pam", "auth_ldap", "auth_spnego", "auth_gss"), _READ_NOWHERE),
-    **dict.fromkeys(("secure_link", "js_access", "modsecurity"), _READ_NOWHERE),
+    **dict.fromkeys(("js_access", "modsecurity", "ModSecurityEnabled", "SecRulesEnabled", "testcookie"), _READ_NOWHERE),
     **{
         f"{phase}_by_lua{form}": _PROGRAM
         for phase in ("access", "rewrite", "server_rewrite")
@@ -35,6 +35,8 @@ _GUARDS: Final = {
     },
 }
 """Directives that may refuse requests, and why Portico does not."""
+_ASKING: Final = ("auth_request", "auth_request_set", "auth_basic", "auth_basic_user_file", "auth_delay")
+"""Directives about authentication that are read, or mean nothing by themselves."""
 
 
 class ClosedError(Exception):
@@ -117,6 +119,10 @@ class Policies:
             guard = scope.one(name)
             if guard is not None and guard.value != "off":
                 raise ClosedError(guard, why)
+        for level in scope.levels:
+            for name in level.named:
+                if name.startswith("auth_") and name not in _ASKING and level.named[name][-1].value != "off":
+                    raise ClosedError(level.named[name][-1], _READ_NOWHERE)
         satisfy = scope.one("satisfy")
         asks = scope.one("auth_request")
         if satisfy is not None and satisfy.value == "any" and scope.all("allow", "deny") and asks is not None:

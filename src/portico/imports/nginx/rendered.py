@@ -129,13 +129,13 @@ class Rendered:
     def _body(self, site: Site, location: Location) -> Location:
         """The location to which one hands its requests on, by the page of a status."""
         for each in location.block:
-            if each.name == "error_page" and each.args[0] == "418" and each.args[-1].startswith("@"):
+            if each.name == "error_page" and each.args[:1] == ("418",) and each.args[-1].startswith("@"):
                 return site.chooser.named.get(each.args[-1], location)
         return location
 
     def _choice(self, location: Location) -> Choice | None:
         for each in location.block:
-            if each.name == "error_page" and each.args[0] == "418" and each.args[-1].startswith("$"):
+            if each.name == "error_page" and each.args[:1] == ("418",) and each.args[-1].startswith("$"):
                 return self.reader.choices.get(each.args[-1].removeprefix("$"))
         return None
 
@@ -150,7 +150,7 @@ class Rendered:
     def _first(self, site: Site) -> None:
         """The patterns that are looked at before a location is chosen."""
         for each in site.server.directive.block or ():
-            if each.name not in ("set", "error_page"):
+            if each.name not in ("set", "error_page") or not each.args:
                 continue
             name = each.args[-1].removeprefix("$")
             choice = self.reader.choices.get(name)
@@ -272,7 +272,7 @@ class Rendered:
         elif answer is not None:
             self._answered(branch, answer)
         elif (tried := next((each for each in body.block if each.name == "try_files"), None)) is not None:
-            other = site.chooser.named.get(tried.args[-1])
+            other = site.chooser.named.get(tried.args[-1] if tried.args else "")
             for each in other.block if other is not None else ():
                 if each.name == "return" and other is not None:
                     branch.scope = scope.inside(self._without_own(other.block))
@@ -290,7 +290,9 @@ class Rendered:
     def _without_own(self, level: Iterable[Directive]) -> list[Directive]:
         """The same without what every file says that is rendered."""
         if not self._dropped:
-            self._dropped |= {each.args for each in self.base if each.name == "proxy_set_header" and not each.args[-1]}
+            self._dropped |= {
+                each.args for each in self.base if each.name == "proxy_set_header" and each.args[1:] == ("",)
+            }
 
         def is_own(each: Directive) -> bool:
             is_dropped = each.name == "proxy_set_header" and each.args in self._dropped
@@ -316,7 +318,9 @@ class Rendered:
             branch.keys["rewrite"] = uri
 
     def _answered(self, branch: Branch, answer: Directive) -> None:
-        status, *rest = answer.args
+        status, *rest = answer.args or ("",)
+        if not re.fullmatch(r"[2-5]\d\d", status):
+            return
         if status in ("301", "302", "303", "307", "308") and rest:
             to = _text(parse(rest[0]))
             if not rest[0].endswith("$query") and "{query}" not in to and "?" not in to and "#" not in to:
@@ -345,7 +349,7 @@ class Rendered:
         data: dict[str, Any] = {}
         left = 100.0
         for share, target, _ in [*choice.entries, ("*", choice.default, choice.directive)]:
-            number = left if share == "*" else float(share.removesuffix("%"))
+            number = left if share == "*" else float(share[:-1]) if re.fullmatch(r"\d+(\.\d+)?%", share) else 0
             left -= number
             body = seen.site.chooser.named.get(literal(target) or "")
             if body is None:

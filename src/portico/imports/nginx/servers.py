@@ -23,6 +23,7 @@ from portico.imports.nginx.narrowing import Narrow
 from portico.imports.nginx.patterns import encoded, exact_path, is_taken, why_not, wider
 from portico.imports.nginx.policies import ClosedError, Policies
 from portico.imports.nginx.syntax import Directive
+from portico.imports.nginx.turns import Turns
 from portico.imports.nginx.upstreams import Services
 from portico.imports.nginx.variables import Choice, Var, Variables, literal
 from portico.imports.nginx.walk import State, Walk
@@ -39,6 +40,10 @@ _REFUSING: Final = (
     "access_by_lua_file",
     "auth_jwt",
 )
+
+
+_BEFORE_GUARDS: Final = ("return", "rewrite", "deny", "limit_except")
+"""Directives whose answers come before guards are looked at, or are what one of them says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,11 @@ class Reader:
     root: Path
     gateway_body: int
     names: set[str] = field(default_factory=set)
-    asked: set[str] = field(default_factory=set)
-    """What the routes of one server ask for."""
+    turns: Turns = field(default_factory=Turns)
 
     def routes(self, site: Site, *, in_patterns: bool, others_exact: Sequence[str]) -> None:
         """Add the routes of a server, those that are asked first in front."""
-        self.asked.clear()
+        self.turns.begin()
         server = site.server
         whole = Location(server.directive, "", "/", server.scope)
         first = Walk(whole, self.ledger, self.services, site.chooser, site.scheme, server.name, self.root)
@@ -176,8 +180,8 @@ class Reader:
             self._add(site, branch)
             return
         for path in sorted(site.chooser.exact):
-            if branch.narrow.weight > (0, False):
-                self._add(site, replace(branch, path=exact_path(path)), suffix="-exact")
+            if branch.narrow != Narrow():
+                self._add(site, _at(branch, path), suffix="-exact")
         self._add(site, replace(branch, path="~ ^/"))
 
     @staticmethod
@@ -196,36 +200,36 @@ class Reader:
     # ---- routes
 
     def _add(self, site: Site, branch: Branch, suffix: str = "") -> None:
-        chooser, tag, hosts = site.chooser, site.tag, site.hosts
         branch = replace(branch, remarks=[*branch.remarks])
-        data, comments = self._data(branch, chooser)
+        data = self.data(branch, site.chooser)
         path = self._path(branch, data)
         if path is None:
             return
-        for narrow in hosts.narrowings():
-            both = branch.narrow.and_(narrow) if not (branch.narrow.hosts and narrow.hosts) else branch.narrow
-            if both is None:
-                continue
-            name = free_name(f"{tag}-{_label(branch)}{suffix}" if tag else f"{_label(branch)}{suffix}", self.names)
+        for narrow in site.hosts.narrowings():
+            both = branch.narrow if branch.narrow.hosts and narrow.hosts else branch.narrow.and_(narrow)
+            if both is None or (both := self.turns.left(path, both)) is None:
+                continue  # routes before it take all of its requests
+            label = f"{_label(branch)}{suffix}"
+            name = free_name(f"{site.tag}-{label}" if site.tag else label, self.names)
             self.names.add(name)
-            route: dict[str, Any] = {"name": name, "path": path}
-            if both.hosts:
-                route["hosts"] = [*both.hosts]
-            conditions = {"methods": [*both.methods], "headers": both.headers, "query": both.query}
+            route: dict[str, Any] = {"name": name, "path": self.turns.path(path, both)}
+            conditions = {
+                "hosts": [*both.hosts],
+                "methods": [*both.methods],
+                "headers": both.headers,
+                "query": both.query,
+            }
             route |= {key: value for key, value in conditions.items() if value}
-            key = repr({key: value for key, value in route.items() if key != "name"})
-            if key in self.asked:
-                continue  # the first takes all of its requests
-            self.asked.add(key)
             part = Part(branch.where, {**route, **data})
-            for directive, why in branch.remarks:
-                self.ledger.changed(directive, why, part)
-            if branch.closed is not None:
-                directive, why = branch.closed
-                self.ledger.left(directive, f"{why}; the route answers 503", part)
-            for line in comments:
-                part.comment(line)
+            self._remarks(branch, part)
             self.draft.routes.append(part)
+
+    def _remarks(self, branch: Branch, part: Part) -> None:
+        for directive, why in branch.remarks:
+            self.ledger.changed(directive, why, part)
+        if branch.closed is not None:
+            directive, why = branch.closed
+            self.ledger.left(directive, f"{why}; the route answers 503", part)
 
     def _path(self, branch: Branch, data: dict[str, Any]) -> str | None:
         """The path that the route has; a wider one, and closed, for a pattern that Portico does not take."""
@@ -249,32 +253,28 @@ class Reader:
 
     def data(self, branch: Branch, chooser: Chooser) -> dict[str, Any]:
         """The keys of a route below its conditions; it answers 503 where `branch` is closed afterwards."""
-        return self._data(branch, chooser)[0]
-
-    def _data(self, branch: Branch, chooser: Chooser) -> tuple[dict[str, Any], list[str]]:
-        """The keys of a route below its conditions."""
         if branch.closed is not None and self.policies.denies_all(branch.scope):
             self.policies.networks(branch.scope)
             branch.closed, branch.keys = None, {"respond": 403}
         if branch.closed is not None:
-            return dict(branch.keys), []
+            return dict(branch.keys)
         try:
             return self._open(branch, chooser)
         except ClosedError as closed:
             branch.closed = closed.directive, closed.why
             branch.keys = {"respond": 503}
-            return {"respond": 503}, []
+            return {"respond": 503}
 
-    def _open(self, branch: Branch, chooser: Chooser) -> tuple[dict[str, Any], list[str]]:
+    def _open(self, branch: Branch, chooser: Chooser) -> dict[str, Any]:
         scope, data = branch.scope, dict(branch.keys)
-        if branch.directive.name not in ("return", "rewrite"):
+        if branch.directive.name not in _BEFORE_GUARDS and "redirect" not in data:
             self.policies.guard(scope)
         if not branch.is_proxied:
             self._of_answer(branch, data, chooser)
-            return data, []
+            return data
         if self.policies.denies_all(scope):
             self.policies.networks(scope)
-            return {"respond": 403}, []
+            return {"respond": 403}
         data |= self.policies.keys(scope, self.gateway_body)
         policies = self.policies.of(scope, branch.variables, proxied=True, cors=branch.cors)
         auth = forward_auth(self.ledger, self.services, scope, chooser, branch.variables)
@@ -287,7 +287,7 @@ class Reader:
         self._host(branch, data, policies)
         if policies:
             data["policies"] = policies
-        return data, []
+        return data
 
     def _of_answer(self, branch: Branch, data: dict[str, Any], chooser: Chooser) -> None:
         """Policies of a route that answers itself: `return` comes before networks and limits are looked at."""
@@ -295,7 +295,7 @@ class Reader:
             self._page(branch, data, status, chooser)
         policies = self.policies.of(branch.scope, branch.variables, proxied=False, cors=branch.cors)
         for key in ("rate_limit", "ip_filter"):
-            if branch.directive.name in ("return", "rewrite") or "redirect" in data:
+            if branch.directive.name in _BEFORE_GUARDS or "redirect" in data:
                 policies.pop(key, None)
         headers = policies.get("headers", {}).get("response", {})
         for verb in ("add", "set"):
@@ -332,6 +332,8 @@ class Reader:
         text = literal(host) if host is not None else None
         if host is None or host == (Var("proxy_host"),) or text in [each.authority for each in instances]:
             wanted = False
+            if host is None and any(name in self.services.blocks for name in services):
+                branch.remarks.append((branch.directive, "Host is the instance's own, not the name of the upstream"))
         elif text is not None:
             policies.setdefault("headers", {}).setdefault("request", {}).setdefault("set", {})["Host"] = text
             return
@@ -369,6 +371,14 @@ def _nothing(location: Location, state: State) -> Branch:
     return Branch(path, Narrow(), {"respond": 404}, location.scope, state.variables, where, location.directive)
 
 
+def _at(branch: Branch, path: str) -> Branch:
+    """The same for an exact path."""
+    keys = dict(branch.keys)
+    if "redirect" in keys:
+        keys["redirect"] = {**keys["redirect"], "to": keys["redirect"]["to"].replace("/{path}", encoded(path))}
+    return replace(branch, path=exact_path(path), keys=keys)
+
+
 def _as_patterns(chooser: Chooser, *, in_patterns: bool) -> None:
     """Which prefixes are written as patterns: those that refuse requests by letters, and all that are longer."""
     for each in chooser.prefixes:
@@ -396,16 +406,10 @@ def _is_guarded(location: Location) -> bool:
 def _slash(location: Location, branches: Sequence[Branch], chooser: Chooser) -> Branch | None:
     """The redirect that nginx makes of a prefix without its slash, where requests below it are passed on."""
     path = location.path
-    if (
-        not location.is_prefix
-        or not path.endswith("/")
-        or path == "/"
-        or path[:-1] in chooser.exact
-        or location.as_pattern
-    ):
+    if not location.is_prefix or not path.endswith("/") or path == "/" or path[:-1] in chooser.exact:
         return None
     last = branches[-1] if branches else None
-    if last is None or not last.is_proxied or not last.path.startswith("/"):
+    if last is None or not last.is_proxied or not (last.path.startswith("/") or location.as_pattern):
         return None
     keys = {"redirect": {"to": encoded(path), "status": 301}}
     return Branch(

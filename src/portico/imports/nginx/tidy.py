@@ -20,6 +20,8 @@ def tidied(draft: Draft) -> None:
         )
         for name in names:
             by_service.setdefault(name, []).append(route)
+    used = {*by_service, *(name for route in draft.routes for name in mirrored(route.data))}
+    draft.services = {name: part for name, part in draft.services.items() if name in used}
     split = {name for name, routes in by_service.items() if any("split" in route.data for route in routes)}
     _policies(draft)
     for name, routes in by_service.items():
@@ -36,6 +38,12 @@ def _moved(service: Part, routes: list[Part], key: str) -> None:
     service.data[key] = first
     for route in routes:
         del route.data[key]
+
+
+def mirrored(route: dict[str, Any]) -> list[str]:
+    """The services that get copies of a route's requests."""
+    said = route.get("mirror")
+    return [] if said is None else [said if isinstance(said, str) else said["service"]]
 
 
 def _policies_of(service: Part, routes: list[Part]) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from portico.config.instances import instance_url
 from portico.imports.draft import Draft, Part, free_name
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.scope import Scope
@@ -86,7 +87,7 @@ class Services:
         return [Address(address.scheme, server.value).url for server in block.all("server")]
 
     def _single(self, address: Address) -> dict[str, Any] | None:
-        if not address.authority.startswith("unix:/") and not _NAMED.fullmatch(address.authority):
+        if not _is_instance(address):
             return None
         return {"default_routes": False, "url": address.url}
 
@@ -121,7 +122,7 @@ class Services:
     def _instance(self, server: Directive, scheme: str) -> Any:
         options = dict(word.partition("=")[::2] for word in server.args[1:])
         authority = server.value
-        if not authority.startswith("unix:") and not _NAMED.fullmatch(authority):
+        if not _is_instance(Address(scheme, authority)):
             self.ledger.left(server, "this is no address")
             return None
         instance: dict[str, Any] = {"url": Address(scheme, authority).url}
@@ -187,6 +188,15 @@ class Services:
                 self.ledger.taken(each, why="connections are kept in any case")
             else:
                 self.ledger.left(each, part=part)
+
+
+def _is_instance(address: Address) -> bool:
+    """Whether there is an instance at such an address."""
+    try:
+        instance_url(address.url)
+    except ValueError:
+        return False
+    return True
 
 
 def _host_of(data: dict[str, Any]) -> str:

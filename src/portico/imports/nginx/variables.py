@@ -13,6 +13,7 @@ from portico.imports.remarks import SourceError, Where
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*|\d))", re.ASCII)
 MAX_PIECES: Final = 500
 """Of one value, with all variables filled in."""
+MAX_LETTERS: Final = 1 << 20
 
 
 class Var(NamedTuple):
@@ -99,6 +100,8 @@ class Variables:
                 pieces.append(piece)
         if len(pieces) > MAX_PIECES:
             raise SourceError(where, f"a value is made of more than {MAX_PIECES} pieces")
+        if sum(len(piece) for piece in pieces if isinstance(piece, str)) > MAX_LETTERS:
+            raise SourceError(where, f"a value has more than {MAX_LETTERS} letters")
         return joined(tuple(pieces))
 
     def _known(self, variable: Var) -> Value:

@@ -144,7 +144,11 @@ class Walk:
         for narrow in narrowed:
             copy = state.copy()
             copy.variables.own |= dict(narrow.chosen)
-            self._inside(block, copy, narrow)
+            try:
+                self._inside(block, copy, narrow)
+            except ClosedError as closed:
+                copy.narrow = narrow
+                self.closed(copy, closed.directive, closed.why)
         return False
 
     def _inside(self, block: Sequence[Directive], state: State, narrow: Narrow) -> bool:
@@ -251,7 +255,10 @@ class Walk:
         self.ledger.taken(directive)
         copy = state.copy()
         copy.path, copy.uri = path, value
-        self._rewritten(directive, copy, flag, is_redirect, value)
+        try:
+            self._rewritten(directive, copy, flag, is_redirect, value)
+        except ClosedError as closed:
+            self.closed(copy, closed.directive, closed.why)
         return False
 
     def _rewritten(self, directive: Directive, state: State, flag: str, is_redirect: bool, value: Value) -> bool:
@@ -276,9 +283,28 @@ class Walk:
         else:
             beginning = uri[0] if uri and isinstance(uri[0], str) else ""
             target = self.chooser.below(beginning)
+            if target is None:
+                target = self._beside_patterns(directive, state, beginning)
         if target is None:
             raise ClosedError(directive, "which location takes the new path depends on the request")
         self._other(target, directive, state)
+
+    def _beside_patterns(self, directive: Directive, state: State, beginning: str) -> Location | None:
+        """The location of all new paths but for those that patterns take, which get routes of their own.
+
+        None where it cannot be said which these are: a pattern has to look at what follows a text that is replaced.
+        """
+        found = re.fullmatch(r"~ \^((?:[^\\\[\](){}*+?^$|.]|\\[^A-Za-z0-9])+)\(\?P<(\w+)>\.[*+]\)\$", state.path)
+        patterns = self.chooser.patterns_below(beginning)
+        if found is None or patterns is None or state.uri != (beginning, Var(f"@{found[2]}")):
+            return None
+        for each in patterns:
+            ends = each.path.endswith("$") and not each.path.endswith("\\$")
+            text = each.path[:-1] if ends else f"{each.path}.*"
+            copy = state.copy()
+            copy.path = f"{each.kind} ^{found[1]}(?P<{found[2]}>.*{text})$"
+            self._other(each, directive, copy)
+        return self.chooser.prefix_of(beginning)
 
     def _other(self, target: Location, directive: Directive, state: State) -> None:
         """What another location does with the request."""
@@ -434,6 +460,7 @@ class Walk:
 
     def content(self, state: State) -> None:
         """What answers requests that no statement has."""
+        self._except(state)
         scope = state.scope
         for name in (
             *_ELSEWHERE,
@@ -454,6 +481,28 @@ class Walk:
             self._proxy(proxy, state)
         else:
             self._files(state)
+
+    def _except(self, state: State) -> None:
+        """`limit_except`: what is asked of other methods than those that it names."""
+        directive = _own(state.scope, self.location, "limit_except")
+        if directive is None or directive.block is None:
+            return
+        methods = tuple(each for each in directive.args if each != "HEAD" or "GET" not in directive.args)
+        both = state.narrow.and_(Narrow(methods=methods))
+        if both is None:
+            return
+        other = state.copy()
+        other.scope = state.scope.inside(directive.block)
+        refuses = [each for each in directive.block if each.name in ("allow", "deny")]
+        self.ledger.taken(directive, *directive.block)
+        path = state.path or self.location.route_path()
+        if len(refuses) == 1 == len(directive.block) and (refuses[0].name, refuses[0].value) == ("deny", "all"):
+            self.last.append(self._made(other, refuses[0], {"respond": 403}, path))
+        else:
+            branch = self._made(other, directive, {"respond": 503}, path)
+            branch.closed = directive, "what other methods have to show cannot be said"
+            self.last.append(branch)
+        state.narrow = both
 
     def _try_files(self, directive: Directive, state: State, proxy: Directive | None) -> None:
         *tried, last = directive.args or ("",)

@@ -114,7 +114,9 @@ class Routers:
     def _listen(self, names: dict[frozenset[str], list[str]]) -> None:
         if set(names) <= {frozenset()}:
             return
-        listeners = [{"name": "web", "port": 8000, "routes": names.get(frozenset(), [])}]
+        listeners: list[dict[str, Any]] = [{"name": "web", "port": 8000, "routes": names.get(frozenset(), [])}]
+        if "tls" in self._draft.gateway.data:
+            listeners[0]["tls"] = self._draft.gateway.data.pop("tls")
         port = 8081
         for points, routes in names.items():
             if points:

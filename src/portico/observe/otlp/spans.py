@@ -188,30 +188,25 @@ def request_id(text: str) -> bytes:
     return _REQUEST_ID.of(text_of(text))
 
 
-@remembered(512)
-def user_agent(line: bytes) -> bytes:
-    """The value of a field line, as a client sent it."""
-    return attributes(_ATTRIBUTES, {"user_agent.original": _text(line.partition(b":")[2].strip()) or None})
+def ends_part(client: str, peer: str, host: bytes, port: int, secure: bool, agent: bytes) -> bytes:
+    """Who asked whom: the client, and whom the connection is to, for a proxy may stand between the two.
 
-
-@remembered(4096)
-def addresses(client: str, peer: str) -> bytes:
-    """The client, and whom the connection is to: a proxy may stand between the two."""
-    return attributes(_ATTRIBUTES, {"client.address": client, "network.peer.address": peer})
-
-
-@remembered(512)
-def server_address(host: bytes, port: int, secure: bool) -> bytes:
-    """The host that was asked for, and the port: the one behind it, else that of its scheme.
-
-    `port` is that of the socket, for a request that names no host.
+    `host` is what was asked for; with it goes the port behind it, or that of its scheme, else `port`, that of the
+    socket. `agent` is the line of the field, or empty.
     """
     text = _text(host)
     name, bracket, rest = text.partition("]") if text.startswith("[") else text.partition(":")
     digits = rest.removeprefix(":") if bracket == "]" else rest
     named = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 5 else 0
     usual = port if not host else 443 if secure else 80
-    return attributes(_ATTRIBUTES, {"server.address": name.strip("[") or None, "server.port": named or usual})
+    values: dict[str, Value | None] = {
+        "client.address": client,
+        "network.peer.address": peer,
+        "server.address": name.strip("[") or None,
+        "server.port": named or usual,
+        "user_agent.original": _text(agent.partition(b":")[2].strip()) or None,
+    }
+    return attributes(_ATTRIBUTES, values)
 
 
 def _text(value: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from portico.policies.costs.meter import Charge, meter_of
 from portico.policies.costs.settings import CostSettings
 
-__all__ = ["Charge", "CostSettings", "meter_of"]
+__all__ = ["CostSettings"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Final, Protocol
 
@@ -22,14 +23,15 @@ _MOST_CODINGS: Final = 2
 class Pointers:
     """Pointers with their weights, compiled."""
 
-    __slots__ = ("names", "places", "weights")
+    __slots__ = ("places", "quoted", "weights")
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         pointers = [inner_names_of(pointer) for pointer in weights]
         self.places = Places.of(pointers)
         self.weights = tuple(weights.values())
-        self.names = tuple({names[-1] for names in pointers})
-        """The last names: text without any of them has no cost in it."""
+        self.quoted = _quoted(names[-1] for names in pointers)
+        """The last names as JSON has them: text without any of them has no cost in it. None where there are several
+        ways to write one."""
 
     def scan(self) -> Scan:
         """What reads one response."""
@@ -42,6 +44,14 @@ class Pointers:
             return None
         total = sum(weight * (number or 0) for weight, number in zip(self.weights, scan.found, strict=True))
         return min(max(0, ceil(total)), MOST)
+
+
+def _quoted(names: Iterable[bytes]) -> tuple[bytes, ...] | None:
+    names = set(names)
+    return tuple(b'"%b"' % name for name in names) if all(map(_PLAIN_NAME.fullmatch, names)) else None
+
+
+_PLAIN_NAME: Final = re.compile(rb"[A-Za-z0-9_.:$@-]+")
 
 
 class Reader(Protocol):
@@ -75,7 +85,7 @@ class JsonReader:
 class EventReader:
     """Of an event stream (WHATWG HTML, section 9.2.6), whose lines end in LF or CRLF.
 
-    Most events are only searched for the names of pointers: a piece of whole events without any of them is passed over.
+    Most events are only searched for the names of pointers: those without any of them are passed over.
     """
 
     __slots__ = ("_field", "_is_data", "_pointers", "_scan")
@@ -90,11 +100,12 @@ class EventReader:
     def feed(self, data: bytes) -> None:
         """Read a further piece."""
         at, end = 0, len(data)
-        if self._field == b"" and self._scan.is_between:
-            at = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3)
-            if at < 3 or any(data.find(name, 0, at) >= 0 for name in self._pointers.names):
-                at = 0
+        hits = None if self._pointers.quoted is None else dict.fromkeys(self._pointers.quoted, -1)
         while at < end:
+            if hits is not None and self._field == b"" and self._scan.is_between:
+                at = _passed_over(data, at, hits)
+                if at == end:
+                    return
             stop = data.find(b"\n", at)
             if stop < 0:
                 stop = end
@@ -130,6 +141,24 @@ class EventReader:
 
 
 _DATA: Final = b"data:"
+
+
+def _passed_over(data: bytes, at: int, hits: dict[bytes, int]) -> int:
+    """Where the next event begins that may have a cost, or the last one, which is not all there.
+
+    `hits` says where each name comes next, as far as is known.
+    """
+    nearest = end = len(data)
+    for name, hit in hits.items():
+        if hit < at:
+            found = data.find(name, at)
+            hits[name] = hit = found if found >= 0 else end
+        nearest = min(nearest, hit)
+    for blank in (b"\n\n", b"\n\r\n"):
+        found = data.rfind(blank, at, nearest)
+        if found >= 0:
+            at = found + len(blank)
+    return at
 
 
 class DecodingReader:

@@ -25,6 +25,8 @@ _CODES: Final = {
     307: "TEMPORARY_REDIRECT",
     308: "PERMANENT_REDIRECT",
 }
+_END: Final = "\1"
+"""Stands for what follows a path: no text has it."""
 _TAKEN: Final = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -128,11 +130,10 @@ def redirecting(route: ResolvedRoute, answer: RedirectSettings) -> tuple[Section
     """
     to = redirect_target(answer.to)
     query = to.query or (f"?{{{QUERY}}}" if to.keeps_query and to.fragment else "")
-    pattern, path = _pattern_and_text(route.path, to.path)
     after = _numbered(query.replace(f"{{{QUERY}}}", "\0"), route.path).replace("\0", f"{{{QUERY}}}") + to.fragment
-    found: Section = {
-        "regex_rewrite": {"pattern": {"regex": pattern}, "substitution": path + after.replace("?", "{}", 1)}
-    }
+    pattern, path = _pattern_and_text(route.path, to.path + (_END if after else ""))
+    substitution = path.replace(_END, after.replace("?", "{}", 1))
+    found: Section = {"regex_rewrite": {"pattern": {"regex": pattern}, "substitution": substitution}}
     found["response_code"] = _CODES[answer.status]
     scheme, _, host = to.origin.partition("://")
     if scheme:

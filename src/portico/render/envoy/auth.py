@@ -47,21 +47,20 @@ def guarding(names: Names, route: ResolvedRoute) -> tuple[dict[str, Section], Se
         if settings:
             raise CannotError(policy_path(route, scope, key))
     auth, scope = route.policies.get("auth", (None, ""))
+    needs, needs_scope = route.policies.get("authorize", (None, ""))
     found: dict[str, Section] = {}
     told: Section = {}
     refused: list[Rule] = []
-    if auth is not None:
-        at = policy_path(route, scope, "auth")
-        known = names.known.get(("auth", id(auth)))
-        if known is None:
-            names.known["auth", id(auth)] = known = _auth(names, auth, at, scope)
-        found, told, refused = dict(known[0]), dict(known[1]), list(known[2])
-    needs, needs_scope = route.policies.get("authorize", (None, ""))
-    if needs is not None:
+    if needs is not None:  # first: a secret is not written for a route that is closed
         at = policy_path(route, needs_scope, "authorize")
         if auth is None or auth.jwt is None:
             raise CannotError(at)
         refused += _missing(needs, at)
+    if auth is not None:
+        known = names.known.get(("auth", id(auth)))
+        if known is None:
+            names.known["auth", id(auth)] = known = _auth(names, auth, policy_path(route, scope, "auth"), scope)
+        found, told, refused = dict(known[0]), dict(known[1]), [*known[2], *refused]
     if refused:
         names.filter(Filter(125, "authorize", typed(f"{HTTP}rbac.v3.RBAC"), "what tokens have to say"))
         found["authorize"] = deny(refused)
@@ -79,6 +78,18 @@ def _auth(names: Names, auth: AuthSettings, at: KeyPath, scope: str) -> tuple[di
         names.losses.add((*at, "resource"), "Envoy tells nobody who issues tokens")
     if auth.name_encoding != "percent":
         raise CannotError((*at, "name_encoding"))
+    required = jwt.required_claims
+    if any(each.required_claims for each in jwt.issuers):
+        raise CannotError((*at, "jwt", "issuers"))
+    missing = [_not(_claim([claim], {"present_match": True})) for claim in dict.fromkeys(required)]
+    if auth.optional and missing:
+        raise CannotError((*at, "jwt", "required_claims"))
+    refused: list[Rule] = [(f"credentials_invalid_{index}", who, None) for index, who in enumerate(missing)]
+    said = [*([jwt] if jwt.secret is not None or jwt.written_sources else []), *jwt.issuers]
+    leeways = {each.leeway for each in said}
+    types = {tuple(sorted(kind.lower().removeprefix("application/") for kind in each.types)) for each in said}
+    if len(leeways) > 1 or len(types) > 1:
+        raise CannotError((*at, "jwt", "issuers"), "Envoy has one leeway and types for all issuers here: closed")
     names.filter(Filter(90, _JWT, _jwt_config(names), "tokens"))
     name, _ = names.once(("tokens", id(auth)), f"tokens_{scope}")
     if name not in _jwt_config(names)["requirement_map"]:
@@ -92,18 +103,6 @@ def _auth(names: Names, auth: AuthSettings, at: KeyPath, scope: str) -> tuple[di
         config["requirement_map"][name] = (
             options[0] if len(options) == 1 else {"requires_any": {"requirements": options}}
         )
-    required = jwt.required_claims
-    if any(each.required_claims for each in jwt.issuers):
-        raise CannotError((*at, "jwt", "issuers"))
-    missing = [_not(_claim([claim], {"present_match": True})) for claim in dict.fromkeys(required)]
-    if auth.optional and missing:
-        raise CannotError((*at, "jwt", "required_claims"))
-    refused: list[Rule] = [(f"credentials_invalid_{index}", who, None) for index, who in enumerate(missing)]
-    said = [*([jwt] if jwt.secret is not None or jwt.written_sources else []), *jwt.issuers]
-    leeways = {each.leeway for each in said}
-    types = {tuple(sorted(kind.lower().removeprefix("application/") for kind in each.types)) for each in said}
-    if len(leeways) > 1 or len(types) > 1:
-        raise CannotError((*at, "jwt", "issuers"), "Envoy has one leeway and types for all issuers here: closed")
     requirement = typed(f"{HTTP}{_JWT}.v3.PerRouteConfig", {"requirement_name": name})
     found = {_JWT: requirement}
     if parameters := [place.query for place in jwt.from_ if isinstance(place, InQuery)]:

@@ -11,7 +11,9 @@ from portico.config import ConsistentHashSettings, Upstream
 from portico.config.instances import InstanceSettings
 from portico.config.problems import KeyPath
 from portico.config.services import preserved
+from portico.core.caches import remembered
 from portico.render.envoy.names import Names, Section, duration, typed
+from portico.render.envoy.text import Shared
 
 SYSTEM_AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Where most systems have the certificates of the authorities that they trust; Envoy does not look for them."""
@@ -67,6 +69,7 @@ def _base(name: str, instances: list[InstanceSettings]) -> Section:
     return found
 
 
+@remembered(4096)
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)
@@ -87,7 +90,25 @@ class _Cluster:
         if found["type"] == "STRICT_DNS":
             found |= {"dns_refresh_rate": duration(max(upstream.dns_refresh, 0.001))}
         found["connect_timeout"] = duration(upstream.timeouts.connect)
-        found["load_balancing_policy"] = {"policies": [{"typed_extension_config": self._balancing()}]}
+        found |= self._treatment()
+        schemes = {each.scheme.replace("unix", "http") for each in upstream.instances}
+        if len(schemes) > 1:
+            why = "Envoy speaks either http or https to all instances here; this is https"
+            self._names.losses.add((*self._at, "instances"), why)
+        if "https" in schemes:
+            found["transport_socket"] = self._tls()
+        found["load_assignment"] = {
+            "cluster_name": name,
+            # As long as one instance can, backups get nothing: Envoy would begin with them below 72 %.
+            **({"policy": {"overprovisioning_factor": 100_000}} if self._has_backups else {}),
+            "endpoints": [*self._endpoints()],
+        }
+        return found
+
+    def _treatment(self) -> Section:
+        """What many clusters have in common."""
+        upstream = self._upstream
+        found: Section = {"load_balancing_policy": {"policies": [{"typed_extension_config": self._balancing()}]}}
         found["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
         found["circuit_breakers"] = {"thresholds": [self._limits()]}
         if (ejection := self._ejection()) is not None:
@@ -103,19 +124,11 @@ class _Cluster:
                 },
             )
         }
-        schemes = {each.scheme.replace("unix", "http") for each in upstream.instances}
-        if len(schemes) > 1:
-            why = "Envoy speaks either http or https to all instances here; this is https"
-            self._names.losses.add((*self._at, "instances"), why)
-        if "https" in schemes:
-            found["transport_socket"] = self._tls()
-        found["load_assignment"] = {
-            "cluster_name": name,
-            # As long as one instance can, backups get nothing: Envoy would begin with them below 72 %.
-            **({"policy": {"overprovisioning_factor": 100_000}} if self._has_backups else {}),
-            "endpoints": [*self._endpoints()],
-        }
-        return found
+        return {key: self._shared(part) if isinstance(part, dict) else part for key, part in found.items()}
+
+    def _shared(self, part: Section) -> Section:
+        known: Section = self._names.parts.setdefault(repr(part), Shared(part))
+        return known
 
     @property
     def _has_backups(self) -> bool:

@@ -10,7 +10,7 @@ from portico.config.levels import Merged
 from portico.policies.cors import RESPONSE_FIELDS, CorsSettings
 from portico.render.envoy.answers import answered
 from portico.render.envoy.matches import asked, regex
-from portico.render.envoy.names import ADD, HTTP, ON, Filter, Names, Section, header, typed
+from portico.render.envoy.names import ADD, FILTERS, HTTP, ON, Filter, Names, Section, header, typed
 
 _OWN: Final = ("Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID")
 _ASKS: Final = "access-control-request-method"
@@ -43,6 +43,7 @@ def marking(names: Names, policies: Merged) -> dict[str, Section]:
     return dict(known)
 
 
+_VARY: Final = [header("Vary", "Origin", ADD)]
 _UPGRADES: Final = "WebSockets of pages of other origins are refused"
 
 
@@ -104,27 +105,40 @@ def _origins(settings: CorsSettings) -> str:
 # ---- preflights
 
 
-def preflights(settings: CorsSettings, match: Section) -> Iterator[Section]:
+def preflights(names: Names, settings: CorsSettings, match: Section) -> Iterator[Section]:
     """The routes that answer preflights of what `match` takes, but for its method."""
+    allowed = _allowed(names, settings)
     anyone = is_anyone(settings)
     conditions = [{"name": ":method", "string_match": {"exact": "OPTIONS"}}, *match.get("headers", ())]
     if not any(each["name"] == _ASKS for each in conditions):
         conditions.append(asked(_ASKS, True))
     origin = asked("origin", True) if anyone else regex("origin", _origins(settings))
     yield {
-        "name": "preflight",
+        "name": "portico:preflight",
         "match": {**match, "headers": [*conditions, origin]},
         "direct_response": {"status": 204},
-        "response_headers_to_add": [*_allowed(settings)],
+        FILTERS: allowed,
     }
     if not anyone:
         yield {
             **answered("origin_refused", {**match, "headers": [*conditions, asked("origin", True)]}),
-            "response_headers_to_add": [header("Vary", "Origin", ADD)],
+            "response_headers_to_add": _VARY,
+            FILTERS: {},
         }
 
 
-def _allowed(settings: CorsSettings) -> Iterator[Section]:
+def _allowed(names: Names, settings: CorsSettings) -> dict[str, Section]:
+    """What such a route says of the filter that answers for it."""
+    key = ("preflights", id(settings))
+    if key not in names.known:
+        mutations = [{"append": each} for each in _fields(settings)]
+        config = typed(_MUTATION, {"mutations": {"response_mutations": mutations}})
+        name, _ = names.once(("preflights", repr(mutations)), "preflights")
+        names.known[key] = names.filter(Filter(35, name, config, "what preflights are told"))
+    return {names.known[key]: ON}
+
+
+def _fields(settings: CorsSettings) -> Iterator[Section]:
     anyone = is_anyone(settings)
     yield header("Access-Control-Allow-Origin", "*" if anyone else "%REQ(ORIGIN)%")
     if settings.allow_credentials and not anyone:

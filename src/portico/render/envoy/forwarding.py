@@ -12,6 +12,7 @@ from portico.render.envoy.answers import rewriting
 from portico.render.envoy.clusters import cluster_of
 from portico.render.envoy.matches import words
 from portico.render.envoy.names import HTTP, Filter, Names, Section, duration, typed
+from portico.render.envoy.text import Shared
 
 _MILLION: Final = 1_000_000
 _CAUSES: Final = {"connect": ("connect-failure", "refused-stream"), "reset": ("reset",), "timeout": ()}
@@ -70,15 +71,26 @@ def _times(names: Names, route: ResolvedRoute, upstream: Upstream) -> Section:
         "timeout": duration(times.total) if times.total is not None else "0s",
         "idle_timeout": duration(times.response),
     }
-    policy = _retrying(route)
+    policy = _known_retrying(names, route)
     if hedge is not None:
         policy = {**policy, "per_try_timeout": duration(hedge.after), "num_retries": max(1, retry.attempts)}
         found["hedge_policy"] = {"hedge_on_per_try_timeout": True}
         if "reset" not in policy.get("retry_on", ""):
             policy["retry_on"] = ",".join(filter(None, (policy.get("retry_on"), "reset")))
-    if policy:
-        found["retry_policy"] = policy
+    found["retry_policy"] = policy or NEVER
     return found
+
+
+NEVER: Final[Section] = Shared({"num_retries": 0})
+"""The policy of routes whose requests are not sent again."""
+
+
+def _known_retrying(names: Names, route: ResolvedRoute) -> Section:
+    key = ("retries", id(route.retry), route.timeouts.response)
+    if key not in names.known:
+        names.known[key] = Shared(_retrying(route))
+    known: Section = names.known[key]
+    return known
 
 
 def _retrying(route: ResolvedRoute) -> Section:
@@ -151,7 +163,7 @@ def _sticking(names: Names, route: ResolvedRoute, at: KeyPath) -> dict[str, Sect
     cookie: Section = {
         "name": name,
         "path": "/",
-        "attributes": [{"name": "HttpOnly"}, {"name": "SameSite", "value": "Lax"}],
+        "attributes": [{"name": "SameSite", "value": "Lax"}],
     }
     if sticky.max_age is not None:
         cookie["ttl"] = duration(sticky.max_age)
@@ -162,5 +174,5 @@ def _sticking(names: Names, route: ResolvedRoute, at: KeyPath) -> dict[str, Sect
         ),
     }
     kind = f"{HTTP}stateful_session.v3.StatefulSession"
-    names.filter(Filter(160, "stateful_session", typed(kind), "clients that stay with an instance"))
+    names.filter(Filter(128, "stateful_session", typed(kind), "clients that stay with an instance"))
     return {"stateful_session": typed(f"{kind}PerRoute", {"stateful_session": {"session_state": state}})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ def route_config(names: Names, listener: ListenerSettings) -> Section:
     hosts = [*_virtual_hosts(names, listener)]
     common = _take_common(names, [route for host in hosts for route in host["routes"]])
     for host in hosts:
+        _take_retries(host)
         host["routes"] = [*map(_noted, host["routes"])]
     return {
         "name": "routes",
@@ -47,6 +49,21 @@ def route_config(names: Names, listener: ListenerSettings) -> Section:
         ),
         "virtual_hosts": [Noted(host.pop("note"), host) for host in hosts],
     }
+
+
+def _take_retries(host: Section) -> None:
+    """Puts the policy that most routes have for requests that failed at the host, which they need not say then."""
+    actions = [route["route"] for route in host["routes"] if "route" in route]
+    counts = Counter(id(action["retry_policy"]) for action in actions)
+    if not counts:
+        return
+    most, _ = counts.most_common(1)[0]
+    routes = host.pop("routes")
+    host["retry_policy"] = next(each["retry_policy"] for each in actions if id(each["retry_policy"]) == most)
+    host["routes"] = routes
+    for action in actions:
+        if id(action["retry_policy"]) == most:
+            del action["retry_policy"]
 
 
 def _noted(route: Section) -> Section | Noted:
@@ -66,7 +83,8 @@ def _take_common(names: Names, routes: Sequence[Section]) -> Section:
             known.setdefault(keys[id(config)], config)
         return keys[id(config)]
 
-    for route in routes:
+    asked = [route for route in routes if "portico:" not in route["name"]]
+    for route in asked or routes:
         for name, config in route[FILTERS].items():
             own = counts.setdefault(name, {})
             own[key_of(config)] = own.get(key_of(config), 0) + 1
@@ -74,7 +92,7 @@ def _take_common(names: Names, routes: Sequence[Section]) -> Section:
     for name in sorted(counts, key=lambda name: (names.filters[name].order, name)):
         text, count = max(counts[name].items(), key=lambda found: found[1])
         adds_up = names.filters[name].adds_up and len(counts[name]) > 1
-        if 2 * count > len(routes) and not adds_up:
+        if 2 * count > len(asked or routes) and not adds_up:
             common[name] = text
     for route in routes:
         said = route.pop(FILTERS)
@@ -104,7 +122,7 @@ def _site(
     names: Names, listener: ListenerSettings, site: Site, variants: Mapping[str, Sequence[ResolvedRoute]]
 ) -> Iterator[Section]:
     config = names.config
-    own = _own_filters(names)
+    own, marked = _own_filters(names), headers_of(names, config.own_policies, None)
     for note, expression in REFUSED.items():
         match: Section = {"safe_regex": {"regex": expression}}
         yield {"note": f"refused: {note}", **answered("malformed_request", match), FILTERS: own}
@@ -113,8 +131,8 @@ def _site(
     for_all = cors is not None and _is_for_all(cors, places)
     if cors is not None:
         match = {"prefix": "/"} if for_all else regex_of_own(config.gateway.endpoints_of(listener).served())
-        for each in preflights(cors, match):
-            yield {**each, FILTERS: own}
+        for each in preflights(names, cors, match):
+            yield {**each, FILTERS: {**each[FILTERS], **marked}}
     yield from _endpoints(names, listener)
     seen: set[str] = set()
     for place in places:
@@ -130,8 +148,8 @@ def _site(
         return
     yield from _closers(places, own)
     if cors is not None and not for_all:
-        for each in preflights(cors, {"prefix": "/"}):
-            yield {**each, FILTERS: own}
+        for each in preflights(names, cors, {"prefix": "/"}):
+            yield {**each, FILTERS: {**each[FILTERS], **marked}}
     if not any(place.path == "/" and any(map(is_open, place.routes)) for place in places):
         yield {**answered("no_route", {"prefix": "/"}), FILTERS: own}
 
@@ -143,10 +161,10 @@ def _own_routes(place: Place) -> list[ResolvedRoute]:
 
 def _is_for_all(cors: object, places: Iterable[Place]) -> bool:
     """Whether all routes have these settings, and take what they take whatever is asked."""
-    return all(
-        is_open(route) and route.policies.get("cors", (None, ""))[0] is cors and route.maintenance is None
-        for place in places
-        for route in place.routes
+    routes = [route for place in places for route in place.routes]
+    said = {id(settings): settings for route in routes for settings in [route.policies.get("cors", (None, ""))[0]]}
+    return all(each == cors for each in said.values()) and all(
+        is_open(route) and route.maintenance is None for route in routes
     )
 
 

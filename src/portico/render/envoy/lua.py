@@ -200,13 +200,14 @@ function envoy_on_response(handle)
   if location and route:get("is_path") then
     fields:replace("location", (location:gsub("^[a-z]*://[^/?#]*", "", 1)))
   end
-  if route:get("back") then
+  local base, kept = route:get("base"), table.concat(route:get("kept") or {}, " ")
+  if base and not kept:find("location") then
     for _, name in ipairs({"location", "content-location"}) do
       local value = fields:get(name)
       if value then fields:replace(name, url(value, route, said.host)) end
     end
   end
-  if route:get("cookies") and fields:get("set-cookie") then
+  if base and not kept:find("cookies") and fields:get("set-cookie") then
     local found = {}
     for index = 0, fields:getNumValues("set-cookie") - 1 do
       found[#found + 1] = cookie(fields:getAtIndex("set-cookie", index), route)

@@ -33,7 +33,9 @@ def with_conditions(match: Section, route: ResolvedRoute, methods: Iterable[str]
     """A match by path with a route's conditions; the method is asked of `field`."""
     fields = [words(field, methods)] if methods else []
     fields += [_asked(name, value) for name, value in route.headers.items()]
-    parameters = [_parameter(name, value) for name, value in route.query.items()]
+    plain = {name: value for name, value in route.query.items() if parameter(name) == name}
+    fields += [_in_query(name, value) for name, value in route.query.items() if name not in plain]
+    parameters = [_parameter(name, value) for name, value in plain.items()]
     return {
         **match,
         **({"headers": fields} if fields else {}),
@@ -70,6 +72,14 @@ def _asked(name: str, condition: str) -> Section:
     if is_value_pattern(condition):
         return regex(name.lower(), whole_value(condition))
     return {"name": name.lower(), "string_match": {"exact": condition}}
+
+
+def _in_query(name: str, condition: str | bool) -> Section:
+    """The same of a parameter whose name is not sent as it is: Envoy compares names as they are sent."""
+    text = "" if condition is True else str(condition)
+    value = whole_value(text).replace(r"\C*", "[^&]*") if is_value_pattern(text) else parameter(text)
+    said = "(?:=[^&]*)?" if condition is True else f"={value}"
+    return regex(":path", rf"[^?]*\?(?:.*&)?{parameter(name)}{said}(?:&.*)?")
 
 
 def _parameter(name: str, condition: str | bool) -> Section:

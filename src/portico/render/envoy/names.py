@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from portico.config import Config, Upstream
 from portico.config.problems import KeyPath
+from portico.render.envoy.text import Shared
 from portico.render.losses import Losses
 
 Section: TypeAlias = dict[str, Any]
@@ -18,14 +19,14 @@ HTTP: Final = "envoy.extensions.filters.http."
 FILTERS: Final = "typed_per_filter_config"
 PORTICO: Final = "portico"
 """The filter whose script is told things by routes."""
-ON: Final[Section] = {"@type": f"{TYPES}envoy.config.route.v3.FilterConfig", "config": {}}
+ON: Final[Section] = Shared({"@type": f"{TYPES}envoy.config.route.v3.FilterConfig", "config": {}})
 """What a route says of a filter that is as it is written among the filters."""
-OFF: Final[Section] = {"@type": f"{TYPES}envoy.config.route.v3.FilterConfig", "disabled": True}
+OFF: Final[Section] = Shared({"@type": f"{TYPES}envoy.config.route.v3.FilterConfig", "disabled": True})
 
 
 def typed(message: str, settings: Mapping[str, Any] | None = None) -> Section:
     """A message with its type."""
-    return {"@type": TYPES + message, **(settings or {})}
+    return Shared({"@type": TYPES + message, **(settings or {})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Names:
     notes: dict[str, str] = field(default_factory=dict)
     """Comments of clusters."""
     filters: dict[str, Filter] = field(default_factory=dict)
+    parts: dict[str, Section] = field(default_factory=dict)
+    """Parts that are alike, by how they look."""
     known: dict[object, Any] = field(default_factory=dict)
     """What has been made of settings, by their identity: the configuration holds them."""
     _services: dict[tuple[str, str | None], Upstream] = field(default_factory=dict)

@@ -27,6 +27,7 @@ _BY_DETAILS: Final = (
     (f"{_DETAILS}.contains('[scope_missing')", "scope_missing", "the token has not the scopes that are needed here"),
     (f"{_DETAILS}.contains('[access_denied')", "access_denied", "this consumer may not do that"),
     (f"{_DETAILS} == 'ext_authz_error'", "auth_unavailable", "who may come in cannot be asked now"),
+    (f"{_DETAILS}.contains('TLS_error')", "upstream_tls", "the service speaks no TLS that is accepted here"),
 )
 _BY_ROUTES: Final = {
     "malformed_request": "this path is not accepted: services could read it as another one",

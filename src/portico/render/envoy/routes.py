@@ -31,8 +31,9 @@ def routes_of(
     cors = cors_of(route.policies)
     if preflight and cors is not None and route.maintenance is None:
         asks = with_conditions({**match, "headers": []}, route, methods_of(route), _ASKS)
-        for own in preflights(cors, asks):
-            yield {**own, FILTERS: {**networks(names, route.policies), **headers_of(names, route.policies, None)}}
+        for own in preflights(names, cors, asks):
+            marks = {**networks(names, route.policies), **headers_of(names, route.policies, None)}
+            yield {**own, FILTERS: {**own[FILTERS], **marks}}
     try:
         refused = [*denied(route, match)]
     except CannotError:  # which closes the route
@@ -85,19 +86,13 @@ def _about_paths(route: ResolvedRoute, upstream: Upstream) -> Section:
     if route.rewrite == "keep" or is_pattern(route.path) or is_exact(route.path):
         return {}
     prefix = ("" if route.path == "/" else route.path).removesuffix(route.rewrite.removesuffix("/{path}"))
-    told: Section = {}
-    if prefix:
-        told["prefix"] = prefix
+    told: Section = {"prefix": prefix} if prefix else {}
     if route.redirect_slash and route.path != "/":
         told["slash"] = route.path
-    if not prefix or not route.rewrite.endswith("/{path}"):
-        return told
-    about = {
-        "back": route.policies.get("rewrite_location", (True, ""))[0] is not None,
-        "cookies": route.policies.get("rewrite_cookies", (True, ""))[0] is not None,
-    }
-    about = {key: value for key, value in about.items() if value}
-    if not about:
-        return told
-    instances = [each.authority for each in upstream.instances]
-    return {**told, **about, "base": route.rewrite.removesuffix("{path}"), "instances": instances}
+    if prefix and route.rewrite.endswith("/{path}"):
+        told["base"] = route.rewrite.removesuffix("{path}")
+        told["instances"] = [each.authority for each in upstream.instances]
+        kept = [key for key in ("location", "cookies") if route.policies.get(f"rewrite_{key}", (True, ""))[0] is None]
+        if kept:
+            told["kept"] = kept
+    return told

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portico.core.caches import remembered
+
 _WIDE: Final = 116
 """Columns of a line."""
-_PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./+-]*(?: [A-Za-z0-9][A-Za-z0-9_./+-]*)*|[0-9]+(?:\.[0-9]+)?s")
+_MOST: Final = 6
+"""Parts of what stands on one line."""
+_PLAIN: Final = re.compile(
+    r"[A-Za-z/][A-Za-z0-9_./+-]*(?: [A-Za-z0-9][A-Za-z0-9_./+-]*)*|[0-9]+(?:\.[0-9]+)?s"  # 10s is no number
+)
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "inf", "nan"})
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _PRINTABLE: Final = re.compile("[ -~\u00a1-\u167f]*")
@@ -29,11 +35,18 @@ class Noted:
     value: Any
 
 
+class Shared(dict[str, Any]):
+    """A mapping that stands in many places: its lines are made once."""
+
+
 def yaml_text(value: Mapping[str, Any]) -> str:
-    """A document. Values are mappings, sequences, texts, numbers and booleans, and each of these `Noted`."""
-    return "\n".join(_mapping(value, "")) + "\n"
+    """A document. Values are dicts, lists, texts, numbers and booleans, and each of these `Noted`."""
+    lines: list[str] = []
+    _Writer().mapping(value, "", lines)
+    return "\n".join(lines) + "\n"
 
 
+@remembered(65_536)
 def text(value: str) -> str:
     """A text that YAML reads as just this one."""
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
@@ -46,20 +59,25 @@ def text(value: str) -> str:
 def comment(note: str) -> str:
     """A line for people."""
     shown = " ".join(note.split())
-    return "# " + _INVISIBLE.sub("?", "".join(letter if letter.isprintable() else "?" for letter in shown))
+    return "# " + "".join(letter if letter.isprintable() else "?" for letter in shown)
 
 
 def _flow(value: Any, room: int) -> str | None:
     """The value on one line; None where it has no room, or has a comment."""
-    if isinstance(value, Noted):
-        return None
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        short = text(value)
+    elif isinstance(value, dict):
+        if len(value) > _MOST:
+            return None
         parts = _within(((f"{text(key)}: ", part) for key, part in value.items()), room)
         return None if parts is None else "{" + ", ".join(parts) + "}"
-    if isinstance(value, list | tuple):
+    elif isinstance(value, list):
         parts = _within((("", part) for part in value), room)
         return None if parts is None else "[" + ", ".join(parts) + "]"
-    short = _scalar(value)
+    elif isinstance(value, Noted):
+        return None
+    else:
+        short = _number(value)
     return short if len(short) <= room else None
 
 
@@ -76,55 +94,74 @@ def _within(pairs: Iterable[tuple[str, Any]], room: int) -> list[str] | None:
     return parts
 
 
-def _scalar(value: Any) -> str:
-    if isinstance(value, str):
-        return text(value)
+def _number(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def _entry(head: str, value: Any, indent: str) -> Iterator[str]:
-    """A value behind its key or dash."""
-    if isinstance(value, str) and "\n" in value and _LINES.fullmatch(value) and not value.startswith((" ", "\n")):
-        yield f"{head} |"
-        for line in value[:-1].split("\n"):
-            yield f"{indent}  {line}" if line else ""
-        return
-    short = _flow(value, _WIDE - len(head) - 1)
-    if short is not None:
-        yield f"{head} {short}"
-    elif isinstance(value, Mapping):
-        yield head
-        yield from _mapping(value, indent + "  ")
-    elif isinstance(value, str):
-        yield f"{head} {text(value)}"
-    else:
-        yield head
-        yield from _sequence(value, indent + "  ")
+class _Writer:
+    """Appends lines; what is shared is kept as the lines that it became at a depth."""
 
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], list[str]] = {}
+        self._short: dict[int, str | None] = {}
 
-def _mapping(value: Mapping[str, Any], indent: str) -> Iterator[str]:
-    for key, part in value.items():
-        own = part
-        if isinstance(part, Noted):
-            yield indent + comment(part.note)
-            own = part.value
-        yield from _entry(f"{indent}{text(key)}:", own, indent)
+    def mapping(self, value: Mapping[str, Any], indent: str, lines: list[str]) -> None:
+        for key, part in value.items():
+            own = part
+            if isinstance(part, Noted):
+                lines.append(indent + comment(part.note))
+                own = part.value
+            if isinstance(own, Shared):
+                self._shared(f"{indent}{text(key)}:", own, indent, lines)
+            else:
+                self._entry(f"{indent}{text(key)}:", own, indent, lines)
 
+    def _shared(self, head: str, value: Shared, indent: str, lines: list[str]) -> None:
+        short = self._short.get(id(value), "")
+        if short == "":
+            short = self._short[id(value)] = _flow(value, _WIDE)
+        if short is not None and len(head) + len(short) < _WIDE:
+            lines.append(f"{head} {short}")
+            return
+        known = self._known.get((id(value), indent))
+        if known is None:
+            known = self._known[id(value), indent] = []
+            self.mapping(value, indent + "  ", known)
+        lines.append(head)
+        lines += known
 
-def _sequence(value: Sequence[Any], indent: str) -> Iterator[str]:
-    for part in value:
-        own = part
-        if isinstance(part, Noted):
-            yield indent + comment(part.note)
-            own = part.value
-        short = _flow(own, _WIDE - len(indent) - 2)
+    def _entry(self, head: str, value: Any, indent: str, lines: list[str]) -> None:
+        """A value behind its key or dash."""
+        if isinstance(value, str) and "\n" in value and _LINES.fullmatch(value) and value[0] not in " \n":
+            lines.append(f"{head} |")
+            lines += [f"{indent}  {line}" if line else "" for line in value[:-1].split("\n")]
+            return
+        short = _flow(value, _WIDE - len(head) - 1)
         if short is not None:
-            yield f"{indent}- {short}"
-        elif isinstance(own, Mapping):
-            first, *lines = _mapping(own, indent + "  ")
-            yield f"{indent}- {first.lstrip()}"
-            yield from lines
+            lines.append(f"{head} {short}")
+        elif isinstance(value, dict):
+            lines.append(head)
+            self.mapping(value, indent + "  ", lines)
+        elif isinstance(value, str):
+            lines.append(f"{head} {text(value)}")
         else:
-            yield from _entry(f"{indent}-", own, indent)
+            lines.append(head)
+            self._sequence(value, indent + "  ", lines)
+
+    def _sequence(self, value: Sequence[Any], indent: str, lines: list[str]) -> None:
+        for part in value:
+            own = part
+            if isinstance(part, Noted):
+                lines.append(indent + comment(part.note))
+                own = part.value
+            short = _flow(own, _WIDE - len(indent) - 2)
+            if short is not None:
+                lines.append(f"{indent}- {short}")
+            elif isinstance(own, dict):
+                at = len(lines)
+                self.mapping(own, indent + "  ", lines)
+                lines[at] = f"{indent}- {lines[at].lstrip()}"
+            else:
+                self._entry(f"{indent}-", own, indent, lines)

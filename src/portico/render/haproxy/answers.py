@@ -22,10 +22,10 @@ _REASONS: Final = {
     404: "%[var(txn.reason)]",
     405: "%[var(txn.reason)]",
     408: "request_timeout",
-    413: "%[var(txn.reason)]",
+    413: "body_too_large",
     429: "%[var(txn.reason)]",
     500: "internal_error",
-    502: "upstream_failed",
+    502: "upstream_reset",
     503: "%[var(txn.unavailable)]",
     504: "upstream_timeout",
 }
@@ -50,7 +50,7 @@ def always(status: int, reason: str, **variables: str) -> Iterator[str]:
 
 def too_long(condition: str) -> str:
     """The line that answers 414, for which HAProxy has no text."""
-    said = f"content-type {_TYPE} {_body(414, 'target_too_long')}"
+    said = f"content-type {_TYPE} {_body(414, 'url_too_long')}"
     return f"http-request return status 414 {said} if {condition}"
 
 

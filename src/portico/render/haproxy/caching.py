@@ -7,8 +7,9 @@ from typing import Final
 
 from portico.config import ResolvedRoute
 from portico.policies.cache import CacheSettings
-from portico.render.haproxy.names import Names, policy_path
+from portico.render.haproxy.names import Names
 from portico.render.haproxy.text import section
+from portico.render.policies import policy_path
 
 _MEGABYTE: Final = 1 << 20
 _TOTAL: Final = 64

@@ -11,8 +11,9 @@ from portico.config.levels import Merged
 from portico.config.problems import KeyPath
 from portico.core.fields import REQUEST_DROP
 from portico.policies.headers import OF_CONTENT, FieldEdits, HeadersSettings
-from portico.render.haproxy.names import Names, policy_path
+from portico.render.haproxy.names import Names
 from portico.render.haproxy.text import plain, word
+from portico.render.policies import SECURITY, policy_path
 
 TOLD: Final = {
     "Via": "'1.1 portico'",
@@ -37,12 +38,6 @@ _OTHERS: Final = (
 _TEMPLATE: Final = re.compile(r"\{\{|\}\}|\{([^{}:]*)(:-[^{}]*)?\}|[^{}]+")
 _STANDS: Final = {"client_ip": "%[src]", "request_id": "%[unique-id]", "consumer": "%[var(txn.consumer)]"}
 _UNREMOVABLE: Final = frozenset({"content-length", "transfer-encoding", "connection"})
-_SECURITY: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "X-Permitted-Cross-Domain-Policies": "none",
-}
 
 
 def dropped() -> list[str]:
@@ -121,7 +116,7 @@ def _edits(names: Names, settings: HeadersSettings, at: KeyPath, route: Resolved
 
 def _security(edits: FieldEdits) -> Iterator[str]:
     written = {name.lower() for name in (*edits.set, *edits.add, *edits.remove)}
-    for name, value in _SECURITY.items():
+    for name, value in SECURITY.items():
         if name.lower() not in written:
             yield f"http-after-response set-header {name} {word(value)} unless {{ res.fhdr({name}) -m found }}"
     if "strict-transport-security" not in written:

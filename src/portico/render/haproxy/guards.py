@@ -13,22 +13,30 @@ from portico.policies.consumer_fields import percent_encoded
 from portico.render.expressions import literal
 from portico.render.haproxy.answers import refusal
 from portico.render.haproxy.denying import denying, is_checked
-from portico.render.haproxy.names import Names, of_policy, policy_path
+from portico.render.haproxy.names import Names, of_policy
 from portico.render.haproxy.parameters import is_there, is_twice, value_lines, without
 from portico.render.haproxy.text import equals, found_in
 from portico.render.haproxy.tokens import TokenError, token_lines
+from portico.render.policies import policy_path
 
-_KNOWN_POLICIES: Final = frozenset(
+CHECKED: Final = frozenset({"auth", "authorize", "deny", "ip_filter"})
+"""Policies that refuse requests, and that HAProxy can check, or some of what they say."""
+HARMLESS: Final = frozenset(
     {
-        *("auth", "authorize", "deny", "ip_filter", "rate_limit", "cors", "headers", "cache"),
-        *("compress", "decompress", "errors", "identity", "rewrite_cookies", "rewrite_location", "transform"),
+        *("rate_limit", "cors", "headers", "cache", "compress", "decompress", "errors", "identity", "transform"),
+        *("rewrite_cookies", "rewrite_location"),
     }
 )
-"""Those that are rendered, and those that refuse nobody; any other may be a guard."""
+"""Those whose absence opens nothing; any other may be a guard, also one that is not known here yet."""
 _KEYS: Final = "api_keys.map"
 _SCOPES: Final = "api_key_scopes.map"
 _KNOWN: Final = "{ var(txn.consumer) -m found }"
 _SHOWN: Final = "{ var(txn.shown) -m found }"
+
+
+def is_guarded(route: ResolvedRoute) -> bool:
+    """Whether something of a route refuses requests."""
+    return not {*route.policies} <= HARMLESS
 
 
 class Guards:
@@ -43,7 +51,7 @@ class Guards:
         self.knows_consumer = False
         """Whether it says who asks."""
         for key in route.policies:
-            if key not in _KNOWN_POLICIES and of_policy(route.policies, key):
+            if key not in CHECKED | HARMLESS and of_policy(route.policies, key):
                 self._close(key, "HAProxy cannot check this")
         auth, authorize = of_policy(route.policies, "auth"), of_policy(route.policies, "authorize")
         rules: Any = of_policy(route.policies, "deny") or []

@@ -15,8 +15,9 @@ from portico.config import ResolvedRoute
 from portico.config.problems import KeyPath
 from portico.policies.rate_limit import ByHeader, RateLimit
 from portico.render.haproxy.answers import refusal
-from portico.render.haproxy.names import Names, policy_path
+from portico.render.haproxy.names import Names
 from portico.render.haproxy.text import section
+from portico.render.policies import policy_path
 
 MOST: Final = 3
 """Limits of one route: HAProxy has so many counters for a request, unless it is built anew."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from portico.config import Config, ResolvedRoute, Upstream
+from portico.config import Config, Upstream
 from portico.config.levels import Merged
-from portico.config.problems import KeyPath
-from portico.config.resolve import scope_path
 from portico.render.losses import Losses
 
 
@@ -50,11 +48,6 @@ class Names:
         )
         self._counts[plain] = number = self._counts.get(plain, 0) + 1
         return plain if number == 1 else self.free(f"{plain}-{number}")
-
-
-def policy_path(route: ResolvedRoute | None, scope: str, key: str) -> KeyPath:
-    """Where a policy is written, of a route or of the gateway alone."""
-    return (*(("policies",) if route is None else scope_path(route, scope)), key)
 
 
 def of_policy(policies: Merged, key: str) -> object:

@@ -24,7 +24,7 @@ _HERE: Final = "x-portico-location"
 
 def has_too_many_groups(route: ResolvedRoute) -> bool:
     """Whether the pattern of a route captures more than HAProxy has words for."""
-    return is_pattern(route.path) and len(names_of(route.path)) > MOST_GROUPS
+    return route.path.count("(?") > MOST_GROUPS and len(names_of(route.path)) > MOST_GROUPS
 
 
 def rewriting(route: ResolvedRoute) -> Iterator[str]:

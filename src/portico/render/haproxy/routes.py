@@ -8,7 +8,7 @@ from mimetypes import guess_type
 from typing import Final
 
 from portico.config import RedirectSettings, ResolvedRoute, RespondSettings
-from portico.render.haproxy.answers import always, refusal
+from portico.render.haproxy.answers import always
 from portico.render.haproxy.caching import caching
 from portico.render.haproxy.cors import cors_lines
 from portico.render.haproxy.fields import request_lines, response_lines
@@ -74,8 +74,8 @@ def _cors(names: Names, settings: object) -> list[str]:
 
 def _passed_on(names: Names, route: ResolvedRoute, name: str, *, is_guarded: bool) -> Iterator[str]:
     """The lines of a route to a service."""
-    if route.body_size is not None:
-        yield from refusal(413, "body_too_large", f"{{ req.body_size gt {route.body_size} }}")
+    size = names.config.gateway.limits.body_size if route.body_size is None else route.body_size
+    yield f"http-request deny deny_status 413 if {{ req.body_size gt {size} }}"
     if route.redirect_slash and route.path.startswith("/") and route.path != "/":
         yield from _to_slash(route)
     yield from caching(names, route, is_guarded=is_guarded)

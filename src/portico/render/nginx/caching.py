@@ -9,10 +9,11 @@ from portico.config import ResolvedRoute
 from portico.core.fields import METHOD_OVERRIDES
 from portico.policies.cache import CacheSettings
 from portico.proxy.cache.rules import TTL_STATUSES
-from portico.render.nginx.fields import policy_path
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
+from portico.render.nginx.proxies import scheme_and_host
 from portico.render.nginx.text import above, comment, literal, of_request, pattern, word
+from portico.render.policies import policy_path
 
 ZONE: Final = "proxy_cache_path cache levels=1:2 keys_zone=cache:10m max_size=1g inactive=1d use_temp_path=off;"
 _STATUS: Final = {
@@ -46,7 +47,7 @@ def caching(names: Names, route: ResolvedRoute, marks: Marks) -> Iterator[str]:
     fields = "".join(f" ${{{of_request(each)[1:]}}}" for each in settings.key.headers)
     cookies = " $http_cookie" if settings.key.cookies else ""
     whose = route.name if route.side is None else f"{route.name}:{route.side.label}"
-    yield f'proxy_cache_key "{whose} $scheme://$http_host$path{query}{fields}{cookies}";'
+    yield f'proxy_cache_key "{whose} {scheme_and_host(names.config)}$path{query}{fields}{cookies}";'
     yield "proxy_cache_methods GET HEAD;"
     yield f"proxy_cache_bypass {apart};"
     yield f"proxy_no_cache {apart} {' '.join(_unstored(names, settings))};"

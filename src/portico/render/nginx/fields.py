@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from portico.config import ResolvedRoute
+from portico.config import Config, ResolvedRoute
 from portico.config.levels import Merged
 from portico.config.problems import KeyPath
-from portico.config.resolve import scope_path
 from portico.core.fields import REQUEST_DROP
 from portico.policies.cors import RESPONSE_FIELDS, CorsSettings
 from portico.policies.headers import OF_CONTENT, FieldEdits, HeadersSettings
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
+from portico.render.nginx.proxies import reported, scheme_and_host
 from portico.render.nginx.text import DOLLAR, literal, mixed, pattern, word
+from portico.render.policies import SECURITY, policy_path
 
 TOLD: Final = {
     "Host": "$service_host",
@@ -52,23 +53,16 @@ DROPPED: Final = tuple(
 _TEMPLATE: Final = re.compile(r"\{\{|\}\}|\{([^{}:]*)(:-[^{}]*)?\}|[^{}]+")
 _STANDS: Final = {"client_ip": "${remote_addr}", "request_id": "${request_id}"}
 _UNREMOVABLE: Final = frozenset({"server", "date", "content-length", "content-type", "connection"})
-_SECURITY: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "X-Permitted-Cross-Domain-Policies": "none",
-}
 
 
-def told_lines() -> list[str]:
+def told(config: Config) -> dict[str, str]:
+    """What every service is told, with what clients may not say, by the names of fields."""
+    return {**TOLD, **reported(config), **dict.fromkeys(DROPPED, '""')}
+
+
+def told_lines(config: Config) -> list[str]:
     """The fields of all requests to services."""
-    lines = [f"proxy_set_header {name} {value};" for name, value in TOLD.items()]
-    return [*lines, *(f'proxy_set_header {name} "";' for name in DROPPED)]
-
-
-def policy_path(route: ResolvedRoute | None, scope: str, key: str) -> KeyPath:
-    """Where a policy is written, of a route or of the gateway alone."""
-    return (*(("policies",) if route is None else scope_path(route, scope)), key)
+    return [f"proxy_set_header {name} {value};" for name, value in told(config).items()]
 
 
 def marks_of(names: Names, policies: Merged, route: ResolvedRoute | None) -> Marks:
@@ -109,7 +103,7 @@ def _response(names: Names, settings: HeadersSettings, marks: Marks, at: KeyPath
 
 def _security(names: Names, edits: FieldEdits, marks: Marks) -> None:
     written = {name.lower() for name in (*edits.set, *edits.add, *edits.remove)}
-    for name, value in _SECURITY.items():
+    for name, value in SECURITY.items():
         if name.lower() not in written:
             variable = name.lower().replace("-", "_")
             lines = [f'"" {word(value)};', 'default "";']
@@ -122,16 +116,16 @@ def _security(names: Names, edits: FieldEdits, marks: Marks) -> None:
         )
 
 
-def request_lines(names: Names, route: ResolvedRoute, told: Mapping[str, str]) -> list[str]:
-    """What a route changes of requests: nothing, or all that services are told; `told` are fields of other policies."""
+def request_lines(names: Names, route: ResolvedRoute, others: Mapping[str, str]) -> list[str]:
+    """What a route changes of requests: nothing, or all that services are told; `others` are other policies' fields."""
     if route.upgrades not in ((), ("websocket",)):
         names.losses.add((*route.source, "upgrades"), "in nginx clients may switch to websocket alone")
     settings, _ = route.policies.get("headers", (None, ""))
     if settings is not None and _has_names(settings.request):
         settings = route  # what is said may depend on it
-    key = (id(settings), route.upgrades, *told.items())
+    key = (id(settings), route.upgrades, *others.items())
     if key not in names.requests:  # most routes have the fields of one level
-        names.requests[key] = [*_request_lines(changed_fields(names, route, told))]
+        names.requests[key] = [*_request_lines(names, changed_fields(names, route, others))]
     return names.requests[key]
 
 
@@ -140,21 +134,20 @@ def _has_names(edits: FieldEdits) -> bool:
     return any("{" in value for values in (*edits.set.values(), *edits.add.values()) for value in values or ())
 
 
-def changed_fields(names: Names, route: ResolvedRoute, told: Mapping[str, str]) -> dict[str, str]:
+def changed_fields(names: Names, route: ResolvedRoute, others: Mapping[str, str]) -> dict[str, str]:
     """The fields of requests that are other than those of all services, with their values."""
-    changed = {**told, **_changed(names, route)}
+    changed = {**others, **_changed(names, route)}
     if not route.upgrades:
         changed |= {"Connection": '""', "Upgrade": '""'}
     return changed
 
 
-def _request_lines(changed: Mapping[str, str]) -> Iterator[str]:
+def _request_lines(names: Names, changed: Mapping[str, str]) -> Iterator[str]:
     if not changed:
         return
     lowered = {name.lower() for name in changed}
-    told = {**TOLD, **dict.fromkeys(DROPPED, '""')}
     for name, value in {
-        **{name: value for name, value in told.items() if name.lower() not in lowered},
+        **{name: value for name, value in told(names.config).items() if name.lower() not in lowered},
         **changed,
     }.items():
         yield f"proxy_set_header {name} {value};"
@@ -266,7 +259,7 @@ def _refusing(names: Names, asks: str, allowed: str) -> list[str]:
     """What refuses preflights and WebSockets of pages of other origins."""
     same = names.map(
         "same_origin",
-        '"$scheme://$http_host $http_origin"',
+        f'"{scheme_and_host(names.config)} $http_origin"',
         [f"{pattern('~*^([^ ]+) ' + chr(92) + '1$')} 1;", 'default "";'],
     )
     source = f'"{asks}:$switch_to:$http_origin:{same}:{allowed}"'

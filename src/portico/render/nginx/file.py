@@ -14,6 +14,7 @@ from portico.render.nginx.keys import TABLE, WITH_LUA
 from portico.render.nginx.lua import HTTP, MAIN, Lua
 from portico.render.nginx.names import Names
 from portico.render.nginx.pages import variables
+from portico.render.nginx.proxies import proxies
 from portico.render.nginx.servers import server_blocks
 from portico.render.nginx.text import block, comment, pattern, word
 from portico.render.written import unsaid
@@ -33,7 +34,8 @@ _LOG = (
 _USED = (
     *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
     *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after", "cache", "chosen_first"),
-    *("title", "problem"),
+    *("title", "problem", "is_trusted", "usual_port", "port_of_scheme"),
+    *("told_scheme", "told_host", "told_prefix", "told_port", "told_for"),
     *("consumer", "scopes", "kept_query"),
 )
 """Names that no map, zone or upstream may have."""
@@ -103,7 +105,7 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
         yield from compressing(names, config.own_policies, ("policies", "compress"))
         yield ""
     yield comment("What services are told")
-    yield from told_lines()
+    yield from told_lines(config)
     yield ""
     yield comment("What all responses have")
     yield from names.base
@@ -115,7 +117,6 @@ def _settings(config: Config) -> Iterator[str]:
     limits, log = config.gateway.limits, config.gateway.log
     yield "server_tokens off;"
     yield "absolute_redirect off;"
-    yield "merge_slashes off;"
     yield "recursive_error_pages on;"
     if len(config.all_routes) > 200:
         yield "variables_hash_max_size 65536;"
@@ -144,14 +145,7 @@ def _settings(config: Config) -> Iterator[str]:
     yield "proxy_read_timeout 30s;"
     yield "proxy_next_upstream error;"
     yield "proxy_next_upstream_tries 3;"
-    networks = config.gateway.trusted_proxies
-    if networks:
-        yield ""
-        yield comment("Proxies in front")
-        yield from (f"set_real_ip_from {network};" for network in networks)
-        by_protocol = any(listener.proxy_protocol for listener in config.gateway.listeners)
-        yield f"real_ip_header {'proxy_protocol' if by_protocol else 'X-Forwarded-For'};"
-        yield "real_ip_recursive on;"
+    yield from proxies(config)
     yield ""
     if log.access == "off":
         yield "access_log off;"

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from portico.config import ResolvedRoute
+from portico.config import Config, ResolvedRoute
 from portico.core.fields import plain_name
 from portico.policies.auth import AuthSettings
 from portico.policies.auth.forward import ForwardSettings
-from portico.render.nginx.fields import DROPPED, policy_path
+from portico.render.nginx.fields import DROPPED
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
 from portico.render.nginx.pages import errors
+from portico.render.nginx.proxies import reported, scheme_and_host
 from portico.render.nginx.text import block, comment, mixed, pattern, word
 from portico.render.nginx.upstreams import SYSTEM_AUTHORITIES
+from portico.render.policies import policy_path
 
 _OF_CLIENTS_ALONE: Final = (
     *("Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Expect"),
@@ -137,7 +139,8 @@ def _location(names: Names, settings: ForwardSettings) -> Iterator[str]:
     yield from ("proxy_method GET;", "proxy_pass_request_body off;", "proxy_intercept_errors off;")
     yield from (f"proxy_connect_timeout {settings.timeout:g}s;", f"proxy_read_timeout {settings.timeout:g}s;")
     yield f"proxy_set_header Host {word(parts.netloc)};"
-    yield from (f"proxy_set_header {each} {value};" for each, value in _ASKED_WITH.items())
+    asked_with = {**_ASKED_WITH, **_as_reported(names.config)}
+    yield from (f"proxy_set_header {each} {value};" for each, value in asked_with.items())
     if settings.request_headers is not None:
         yield "proxy_pass_request_headers off;"
         kept = (each for each in settings.request_headers if each not in _OF_CLIENTS_ALONE)
@@ -153,6 +156,20 @@ def _location(names: Names, settings: ForwardSettings) -> Iterator[str]:
         yield f"proxy_ssl_trusted_certificate {word(str(settings.ca or SYSTEM_AUTHORITIES))};"
     address = f"{parts.scheme}://{group}" + settings.target.decode()
     yield f"proxy_pass {word(address)};"
+
+
+def _as_reported(config: Config) -> dict[str, str]:
+    """Those of these fields that trusted proxies say otherwise."""
+    if not config.gateway.trusted_proxies:
+        return {}
+    own = {name: value for name, value in reported(config).items() if name in _ASKED_WITH and name != "X-Forwarded-For"}
+    uri = "$told_prefix$request_uri"
+    return {
+        **own,
+        "X-Forwarded-Uri": uri,
+        "X-Original-URI": uri,
+        "X-Original-URL": f"{scheme_and_host(config)}{uri}",
+    }
 
 
 def _refusing(status: str, location: str, shown: dict[str, str]) -> Iterator[str]:

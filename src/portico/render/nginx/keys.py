@@ -87,7 +87,7 @@ _LOST: Final = {
     "consumers": "nginx knows no consumers",
     "listener.tls.acme": "nginx orders no certificates: have the one that was ordered where its file says",
     "gateway.proxy_status": "nginx has no Proxy-Status",
-    "gateway.trusted_proxies": "nginx takes the client's address from them, but not the scheme, host, port and prefix",
+    "gateway.trusted_proxies": "nginx takes no ids from them, and nothing from Forwarded",
     "gateway.redis_url": "nginx counts in one machine's memory",
     "policies.transform": "nginx changes no bodies, and no fields by rules",
     "gateway.limits.connections_per_client": "nginx counts requests under way here, not connections",

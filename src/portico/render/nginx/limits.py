@@ -9,19 +9,18 @@ from typing import Final
 from portico.config import ResolvedRoute
 from portico.policies.rate_limit import ByHeader, RateLimit, RateLimitSettings
 from portico.render.nginx.denying import can_be_denied, rules_by_identity
-from portico.render.nginx.fields import policy_path
 from portico.render.nginx.forward_auth import is_forward_alone
 from portico.render.nginx.lua import Guard, checks_auth, checks_authorize, guard_of, unsaid_parts
 from portico.render.nginx.names import Names
+from portico.render.policies import guards_of, policy_path
 
-GUARDS: Final = ("auth", "authorize", "deny", "mcp", "plugins", "validate")
-"""Policies that refuse requests: a route that has one which nginx cannot check is closed, not open."""
+_COSTS: Final = "nginx does not read what responses cost: the limit is left out"
 _RATE: Final = frozenset({"requests_per_minute", "burst"})
 
 
 def closing(names: Names, route: ResolvedRoute) -> list[str]:
     """The keys of the policies for whose sake a route is closed."""
-    found = [key for key in GUARDS if route.policies.get(key, (None, ""))[0] and not _is_checked(names, route, key)]
+    found = [key for key in guards_of(route) if not _is_checked(names, route, key)]
     for key in found:
         _, scope = route.policies[key]
         why = "nginx cannot check this: the routes that it guards are closed and answer 503"
@@ -84,7 +83,8 @@ def _guarding(names: Names, route: ResolvedRoute, asked: tuple[str, str] | None)
 def _has_quotas(settings: RateLimitSettings) -> bool:
     """Whether a limit that does not ask who it is counts more than a rate: then the program counts all of those."""
     limits = settings if isinstance(settings, list) else [settings]
-    return any(limit.by != "consumer" and limit.enforce and not {*limit.numbers} <= _RATE for limit in limits)
+    counted = [limit for limit in limits if limit.enforce and limit.cost is None]
+    return any(limit.by != "consumer" and not {*limit.numbers} <= _RATE for limit in counted)
 
 
 def limiting(names: Names, route: ResolvedRoute) -> Iterator[str]:
@@ -96,7 +96,9 @@ def limiting(names: Names, route: ResolvedRoute) -> Iterator[str]:
     longest = 0
     if names.lua is not None and _has_quotas(settings):
         for limit in settings if isinstance(settings, list) else [settings]:
-            if not limit.enforce:
+            if limit.cost is not None:
+                names.losses.add(at, _COSTS)
+            elif not limit.enforce:
                 names.losses.add(at, "a limit that refuses nothing is left out")
         return
     for index, limit in enumerate(settings if isinstance(settings, list) else [settings]):
@@ -110,7 +112,7 @@ def limiting(names: Names, route: ResolvedRoute) -> Iterator[str]:
 
 def _limit(names: Names, limit: RateLimit, at: tuple[str | int, ...], scope: str) -> str | None:
     if limit.cost is not None:
-        names.losses.add(at, "nginx does not read what responses cost: the limit is left out")
+        names.losses.add(at, _COSTS)
         return None
     if names.lua is not None and limit.by == "consumer" and limit.enforce:
         return None  # the program counts it

@@ -112,7 +112,7 @@ def _keys_of(config: Config) -> dict[str, Any]:
 
 def checks_auth(settings: AuthSettings) -> bool:
     """Whether the program can prove who asks."""
-    if not _METHODS.issuperset(settings.methods):
+    if not _METHODS.issuperset(settings.methods) or (settings.api_key is not None and settings.api_key.bearer):
         return False
     sources = [] if settings.jwt is None else [settings.jwt, *settings.jwt.issuers]
     return not any(getattr(source, name) for source in sources for name in _FETCHED)
@@ -173,6 +173,7 @@ class Guard:
                     "owns": {name: _numbers(own) for name, own in each.owns.items()},
                 }
                 for each in group
+                if each.settings.cost is None
             ]
             for step, group in zip(("before", "after"), enforced_limits(settings, consumers), strict=True)
         )

@@ -8,7 +8,7 @@ from portico.config import ResolvedRoute
 from portico.config.mirror import MirrorSettings
 from portico.config.problems import KeyPath
 from portico.config.services import preserved
-from portico.render.nginx.fields import DROPPED, TOLD
+from portico.render.nginx.fields import told
 from portico.render.nginx.names import Names
 from portico.render.nginx.splits import percent
 from portico.render.nginx.text import above, literal, mixed, pattern, word
@@ -54,13 +54,13 @@ def _copying(
         lines = [f"{percent(names, at, mirror.share)} 1;", '* "";']
         copied = names.split(f"copied_{label}", f'"{label}:$request_id"', lines)
         yield f'if ({copied} = "") {{ return 204; }}'
-    told = {**TOLD, **dict.fromkeys(DROPPED, '""'), "x-portico-mirror": word(route.name)}
-    lowered = {name.lower(): name for name in told}
+    said = {**told(names.config), "x-portico-mirror": word(route.name)}
+    lowered = {name.lower(): name for name in said}
     removed = dict.fromkeys(mirror.remove_headers, '""')
     own = {"Host": "$http_host" if preserved(upstream.preserve_host, first) else word(first.authority)}
     for name, value in {**changed, **own, **removed, "Connection": '""', "Upgrade": '""'}.items():
-        told[lowered.get(name.lower(), name)] = value
-    yield from (f"proxy_set_header {name} {value};" for name, value in told.items())
+        said[lowered.get(name.lower(), name)] = value
+    yield from (f"proxy_set_header {name} {value};" for name, value in said.items())
     scheme = "https" if first.scheme == "https" else "http"
     if scheme == "https":
         yield from tls_lines(upstream)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice, takewhile
+from operator import itemgetter
 
-from portico.config import Config, Upstream
+from portico.config import Config, ResolvedRoute, Upstream
+from portico.core.route_paths import is_pattern
 from portico.render.losses import Losses
 from portico.render.nginx.lua import Lua
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.text import above, block, pattern
+from portico.render.policies import OPEN
+
+
+def _guards_of(route: ResolvedRoute) -> frozenset[tuple[str, int]]:
+    """What not everybody passes before what is behind a route."""
+    return frozenset(
+        (key, id(settings)) for key, (settings, _) in route.policies.items() if key not in OPEN - {"ip_filter"}
+    )
 
 
 @dataclass(slots=True)
@@ -40,6 +52,8 @@ class Names:
     _authorities: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
     _services: dict[tuple[str, str | None], Upstream] = field(default_factory=dict)
     _known: dict[object, str] = field(default_factory=dict)
+    _guarded: list[tuple[str, frozenset[tuple[str, int]]]] | None = None
+    _patterns: list[tuple[str, frozenset[tuple[str, int]]]] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
 
     def service(self, name: str, version: str | None) -> Upstream:
@@ -55,6 +69,20 @@ class Names:
         if key not in self._authorities:
             self._authorities[key] = [each.authority for each in self.service(name, version).instances]
         return self._authorities[key]
+
+    def hides_guards(self, route: ResolvedRoute) -> bool:
+        """Whether a route below a prefix, or a pattern, has a guard that the one for the prefix has not."""
+        if self._guarded is None:
+            guarded = ((each.path.removeprefix("= "), _guards_of(each)) for each in self.config.all_routes)
+            self._guarded = sorted((each for each in guarded if each[1]), key=itemgetter(0))
+            self._patterns = [each for each in self._guarded if is_pattern(each[0])]
+        own = _guards_of(route)
+        if is_pattern(route.path):
+            return any(not guards <= own for _, guards in self._guarded)
+        below = route.path.removeprefix("= ").rstrip("/") + "/"
+        first = bisect_left(self._guarded, below, key=itemgetter(0))
+        those = takewhile(lambda each: each[0].startswith(below), islice(self._guarded, first, None))
+        return any(not guards <= own for _, guards in chain(self._patterns, those))
 
     def map(self, name: str, source: str, lines: Sequence[str]) -> str:
         """A variable that a map makes; those that are made alike are one. Gives its name, with the dollar."""

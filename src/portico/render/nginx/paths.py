@@ -11,9 +11,13 @@ from portico.config.answers import redirect_target
 from portico.core.placeholders import PATH, QUERY, pieces_of
 from portico.core.route_paths import is_exact, is_pattern, literal_of
 from portico.render.nginx.names import Names
+from portico.render.nginx.proxies import scheme_and_host
 from portico.render.nginx.text import DOLLAR, literal, mixed, pattern
 
 _GROUP: Final = re.compile(r"(?<!\\)\(\?P<([A-Za-z_]\w*)>")
+_SLASHES: Final = r"~(?://|\\|%2[Ff]|%5[Cc])"
+_READ_OTHERWISE: Final = r"~*(?:;|%3b|%25[0-9a-f]{2}|%20(?:/|$))"
+"""Parameters of segments, which some drop, what some decode twice, and spaces that some cut."""
 _REST: Final = "rest"
 _WHOLE: Final = "\0"
 """Stands for all of the path: no text has it."""
@@ -40,16 +44,38 @@ def matching(route: ResolvedRoute) -> str:
     return f"if ($path {'!~*' if ignores_case else '!~'} {pattern(expression)}) {{ return 400; }}"
 
 
-def rewriting(route: ResolvedRoute) -> tuple[list[str], str]:
+def rewriting(names: Names, route: ResolvedRoute) -> tuple[list[str], str]:
     """The lines before, and the path for the service, with nginx's variables."""
     if route.rewrite == KEEP:
-        return [matching(route)] if is_pattern(route.path) else [], "$path"
+        own = [matching(route)] if is_pattern(route.path) else _unhidden(names, route)
+        return [*own, *_clear(names, route)], "$path"
     prefix = route.path if route.path != "/" else ""
     if not is_pattern(route.path) and not is_exact(route.path) and route.rewrite == f"{prefix}/{{path}}":
-        return [], "$path"
+        return [*_unhidden(names, route), *_clear(names, route)], "$path"
     if is_exact(route.path):
         return [], _plain(route.rewrite.replace("{path}", literal_of(route.path).removeprefix("/")))
     return [matching(route)], _filled(route.rewrite, route)
+
+
+def _unhidden(names: Names, route: ResolvedRoute) -> list[str]:
+    """The line that refuses a path that is the route's only once nginx has merged its slashes or decoded some.
+
+    The service gets it as it was sent, and may take it for one of another route.
+    """
+    if route.path == "/":
+        return []
+    own = literal(literal_of(route.path).rstrip("/"))
+    lines = [f'{pattern("~^" + own + ("$" if is_exact(route.path) else "(?:/|$)"))} "";']
+    hidden = names.map("hidden", "$path", [*lines, f"{pattern(_SLASHES)} 1;", 'default "";'])
+    return [f"if ({hidden}) {{ return 400; }}"]
+
+
+def _clear(names: Names, route: ResolvedRoute) -> list[str]:
+    """The line that refuses a path that services read in several ways, where one may be that of a guarded route."""
+    if not names.hides_guards(route):
+        return []
+    lines = [f"{pattern(_READ_OTHERWISE)} 1;", 'default "";']
+    return [f"if ({names.map('read_otherwise', '$path', lines)}) {{ return 400; }}"]
 
 
 def _plain(text: str) -> str:
@@ -78,7 +104,7 @@ def prefix_said(route: ResolvedRoute) -> str:
     return ("" if route.path == "/" else route.path).removesuffix(route.rewrite.removesuffix("/{path}"))
 
 
-def rewritten_back(route: ResolvedRoute, authorities: Iterable[str]) -> Iterator[str]:
+def rewritten_back(names: Names, route: ResolvedRoute, authorities: Iterable[str]) -> Iterator[str]:
     """The lines by which redirects and cookies of a service lead back through its route."""
     prefix = prefix_said(route)
     if not prefix or not route.rewrite.endswith("/{path}"):
@@ -86,9 +112,9 @@ def rewritten_back(route: ResolvedRoute, authorities: Iterable[str]) -> Iterator
     base, path = route.rewrite.removesuffix("{path}"), _plain(route.path)
     if route.policies.get("rewrite_location", (True, ""))[0] is not None:
         own = f"(?!{literal(route.path.removeprefix('/'))}(?:[/?]|$))"
-        names = "|".join(literal(authority) for authority in authorities)
-        back = f"~*^(?:(?:https?:)?//(?:{names}))?/{own}{literal(base[1:])}(?!/)(?<back>.*)$"
-        here = "$scheme://$http_host"
+        instances = "|".join(literal(authority) for authority in authorities)
+        back = f"~*^(?:(?:https?:)?//(?:{instances}))?/{own}{literal(base[1:])}(?!/)(?<back>.*)$"
+        here = scheme_and_host(names.config)
         yield f"proxy_redirect {mixed(f'{here}{path}/')} {mixed(f'{path}/')};"
         yield f"proxy_redirect {mixed(here + _plain(base))} {mixed(f'{path}/')};"
         yield f"proxy_redirect {pattern(back)} {mixed(path + '/$back')};"

@@ -13,7 +13,7 @@ from portico.render.nginx.caching import cache_fields, caching
 from portico.render.nginx.compression import compressing
 from portico.render.nginx.conditions import location_of
 from portico.render.nginx.denying import denying, tested_fields
-from portico.render.nginx.fields import changed_fields, marks_of, policy_path, request_lines
+from portico.render.nginx.fields import changed_fields, marks_of, request_lines
 from portico.render.nginx.forward_auth import Asking, asking
 from portico.render.nginx.limits import closing, guarding, limiting, networks
 from portico.render.nginx.lua import TOLD
@@ -25,6 +25,7 @@ from portico.render.nginx.paths import prefix_said, redirecting, rewriting, rewr
 from portico.render.nginx.splits import sides, varying
 from portico.render.nginx.text import DOLLAR, LONGEST, comment, literal, mixed, pattern, word
 from portico.render.nginx.upstreams import forwarding, query_sent, sticky_cookie
+from portico.render.policies import policy_path
 
 JUMP: Final = "return 418;"
 """How a request gets to a location with a name: 418 is no error here, and its page is that location."""
@@ -129,12 +130,12 @@ class Routes:
             yield from self._to_slash(route, marks, bare)
         else:
             yield from (*self._marked(route, marks), *marks.before)
-        before, path = rewriting(route)
+        before, path = rewriting(self.names, route)
         path += query_sent(self.names, route)
         yield from before
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"
-        yield from rewritten_back(route, self.names.authorities(str(route.service), route.version))
+        yield from rewritten_back(self.names, route, self.names.authorities(str(route.service), route.version))
         if route.mirrors:
             yield from mirroring(self.names, route, path, changed_fields(self.names, route, told))
         yield from forwarding(self.names, route, path)

@@ -10,6 +10,7 @@ from portico.config.problems import KeyPath
 from portico.config.services import preserved
 from portico.policies.auth.acceptance import InQuery
 from portico.render.nginx.names import Names
+from portico.render.nginx.proxies import scheme_and_host
 from portico.render.nginx.text import block, comment, mixed, of_request, pattern, word
 
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -115,7 +116,7 @@ def sticky_cookie(names: Names, route: ResolvedRoute) -> str:
     if not cookie or upstream.sticky is None:
         return ""
     age = "" if upstream.sticky.max_age is None else f"; Max-Age={int(upstream.sticky.max_age)}"
-    secure = names.map("secure", "$scheme", ['https "; Secure";', 'default "";'])
+    secure = names.map("secure", scheme_and_host(names.config).partition(":")[0], ['https "; Secure";', 'default "";'])
     value = f"{cookie}=$request_id; Path=/; HttpOnly; SameSite=Lax{age}{secure}"
     # A response that caches may store is not for one client; nobody should stay with an instance that fails.
     source = f"$cookie_{cookie}:$upstream_status:$upstream_http_cache_control"
