@@ -50,9 +50,10 @@ def router(config: Config) -> Router[str]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Rendering]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Rendering, Gateway]:
     config = load(configuration("http://10.0.0.1:9001", tmp_path_factory.mktemp("gateway")), 8000)
-    return config, render_gateway_api(config)
+    rendering = render_gateway_api(config)
+    return config, rendering, gateway(rendering)
 
 
 # ---- requests
@@ -70,9 +71,9 @@ def is_otherwise(case: Case) -> bool:
     return is_unclear or is_slash or case.method == "OPTIONS"
 
 
-def test_a_gateway_takes_the_shared_cases_as_portico_does(shared: tuple[Config, Rendering]) -> None:
-    config, rendering = shared
-    routes, lost, gate, compared = router(config), lost_routes(config, rendering), gateway(rendering), 0
+def test_a_gateway_takes_the_shared_cases_as_portico_does(shared: tuple[Config, Rendering, Gateway]) -> None:
+    config, rendering, gate = shared
+    routes, lost, compared = router(config), lost_routes(config, rendering), 0
     for case in CASES:
         route = route_of(routes, case)
         if route in lost or is_otherwise(case):
@@ -110,9 +111,9 @@ def test_a_gateway_takes_the_shared_cases_as_portico_does(shared: tuple[Config, 
     ],
 )
 def test_a_prefix_is_replaced_by_whole_segments(
-    shared: tuple[Config, Rendering], target: str, sent: str | None, host: str
+    shared: tuple[Config, Rendering, Gateway], target: str, sent: str | None, host: str
 ) -> None:
-    found = gateway(shared[1]).asked("GET", target, host, {})
+    found = shared[2].asked("GET", target, host, {})
     if sent is None:
         assert found is None or not found.is_sure
     else:
@@ -296,7 +297,7 @@ def test_what_is_rendered_is_valid(name: str, text: str) -> None:
     is_valid(render_gateway_api(load_text(text, f"{name}.yaml", {})).files["gateway-api.yaml"])
 
 
-def test_the_shared_routes_are_valid(shared: tuple[Config, Rendering]) -> None:
+def test_the_shared_routes_are_valid(shared: tuple[Config, Rendering, Gateway]) -> None:
     is_valid(shared[1].files["gateway-api.yaml"])
 
 

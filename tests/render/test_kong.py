@@ -345,3 +345,26 @@ def test_what_kong_would_fill_in_is_not_said_to_it() -> None:
 
 def test_each_key_is_rendered_or_listed() -> None:
     assert {shape for shape in TABLE if shape not in SHAPES} == set()
+
+
+def test_options_are_guarded_as_other_methods_are() -> None:
+    for guard in ("api_key: {}", f"jwt: {{secret: {'s' * 40}}}"):
+        rendering = rendered(BEGIN + f"  - {{name: x, path: /x, service: a, policies: {{auth: {{{guard}}}}}}}\n")
+        assert "run_on_preflight: false" not in rendering.files["kong.yaml"]
+        assert tree(rendering)["services"]
+
+
+def test_an_instance_without_weight_gets_no_requests() -> None:
+    services = {"a": {"instances": [{"url": "http://10.0.0.1:1", "weight": 0}]}}
+    (route,) = [
+        each for name, each in entities(rendered(yaml.safe_dump({"services": services}))).items() if name == "a"
+    ]
+    assert plugins(route)["request-termination"]["status_code"] == 503
+
+
+def test_a_redirect_encodes_what_kong_has_decoded() -> None:
+    rendering = rendered(BEGIN + "  - {name: x, path: /caf%C3%A9, redirect: '/{path}'}\n")
+    (lua,) = plugins(entities(rendering)["x"])["post-function"]["access"]
+    assert 'text:gsub("[^!-%[%]-~]"' in lua
+    assert f":sub({len('/café'.encode()) + 2})" in lua  # the slash behind the prefix, too
+    assert 'Location = "/" .. path ..' in lua

@@ -11,6 +11,7 @@ from portico.config import Config, RedirectSettings, ResolvedRoute, RespondSetti
 from portico.config.answers import RedirectTarget, redirect_target
 from portico.core.placeholders import PATH, QUERY, pieces_of
 from portico.core.route_paths import is_exact, is_pattern, literal_of
+from portico.render.kong.paths import decoded
 from portico.render.kong.plugins import Plugins
 from portico.render.losses import Losses
 
@@ -98,26 +99,29 @@ def _keeps_all(route: ResolvedRoute, to: RedirectTarget) -> bool:
 def _lua(route: ResolvedRoute, answer: RedirectSettings, to: RedirectTarget) -> str:
     """A redirect with parts of the request in it, as Lua that Kong's sandbox takes."""
     names = {piece for text in (to.path, to.query) for piece in pieces_of(text) if isinstance(piece, str)}
+    captured = names - {PATH, QUERY}
     lines = []
-    needs_path = PATH in names and not is_exact(route.path)
-    if needs_path:
-        lines.append("local path = kong.request.get_path()")
-        prefix = "" if is_pattern(route.path) or route.path == "/" else route.path
-        lines.append(f"path = path:sub({len(prefix.encode()) + 2})")
-    if names - {PATH, QUERY}:
+    if captured or PATH in names:
+        lines += ["local function sent(text)", f"  {_ENCODED}", "end"]
+    if PATH in names and not is_exact(route.path):
+        prefix = "" if is_pattern(route.path) or route.path == "/" else decoded(route.path)
+        lines.append(f"local path = sent(kong.request.get_path():sub({len(prefix.encode()) + 2}))")
+    if captured:
         lines.append("local part = (kong.request.get_uri_captures() or {}).named or {}")
-    lines.append("local query = kong.request.get_raw_query()")
-    parts = [_origin(to.origin), *_parts(to.path, route, is_query=False)]
-    if to.query:
-        parts += _query(to.query)
-    elif to.keeps_query:
-        parts.append('(query ~= "" and "?" .. query or "")')
-    parts.append(_text(to.fragment))
+    keeps_query = to.keeps_query and not to.query
+    if keeps_query or QUERY in names:
+        lines.append("local query = kong.request.get_raw_query()")
+    parts = [_origin(to.origin), *_parts(to.path, route), *_query(to.query), _text(to.fragment)]
+    if keeps_query:
+        parts.insert(-1, _QUERY)
     location = " .. ".join(part for part in parts if part != '""') or '""'
-    if len(lines) and not (to.keeps_query or QUERY in names):
-        lines = [line for line in lines if "query" not in line]
     lines.append(f"return kong.response.exit({answer.status}, nil, {{ Location = {location} }})")
     return "\n".join(lines) + "\n"
+
+
+_QUERY: Final = '(query ~= "" and "?" .. query or "")'
+_ENCODED: Final = """return (text:gsub("[^!-%[%]-~]", function(each) return ("%%%02X"):format(each:byte()) end))"""
+"""Kong's paths are decoded: line ends in one would end the field, and a backslash is a slash for browsers."""
 
 
 def _origin(origin: str) -> str:
@@ -136,34 +140,32 @@ def _around(text: str, mark: str, by: str) -> list[str]:
     return [part for part in (before, by, after) if part]
 
 
-def _parts(text: str, route: ResolvedRoute, *, is_query: bool) -> list[str]:
+def _parts(text: str, route: ResolvedRoute) -> list[str]:
     found = []
     for piece in pieces_of(text):
         if isinstance(piece, bytes):
             found.append(_text(piece.decode()))
         elif piece == PATH:
             found.append(_text(literal_of(route.path).removeprefix("/")) if is_exact(route.path) else "path")
-        elif is_query:
-            found.append(f'ngx.escape_uri(part["{piece}"] or "")')
         else:
-            found.append(f'(part["{piece}"] or "")')
+            found.append(f'sent(part["{piece}"] or "")')
     return found
 
 
 def _query(text: str) -> list[str]:
     """A query, in which the request's own may stand, without the `&` beside it where there is none."""
-    mark = f"{{{QUERY}}}"
-    before, found, after = text.partition(mark)
-    parts = []
+    before, found, after = text.partition(f"{{{QUERY}}}")
     if not found:
         return _query_parts(text)
     if before == "?" and not after:
-        return ['(query ~= "" and "?" .. query or "")']
+        return [_QUERY]
     joins_before, joins_after = before.endswith("&"), after.startswith("&") and not before.endswith("&")
-    parts += _query_parts(before.removesuffix("&"))
     own = '"&" .. query' if joins_before else 'query .. "&"' if joins_after else "query"
-    parts.append(f'(query ~= "" and {own} or "")')
-    return [*parts, *_query_parts(after[1:] if joins_after else after)]
+    return [
+        *_query_parts(before.removesuffix("&")),
+        f'(query ~= "" and {own} or "")',
+        *_query_parts(after[1:] if joins_after else after),
+    ]
 
 
 def _query_parts(text: str) -> list[str]:

@@ -54,7 +54,7 @@ class Credentials:
             in_query = settings.api_key.query is not None
             name = settings.api_key.query or settings.api_key.field
             places = {"key_in_header": not in_query, "key_in_query": in_query, "key_in_body": False}
-            found["key-auth"] = {"key_names": [name], **places, "hide_credentials": True, "run_on_preflight": False}
+            found["key-auth"] = {"key_names": [name], **places, "hide_credentials": True}
             self._uses_consumers = True
         elif settings.basic is not None:
             found["basic-auth"] = {"hide_credentials": False}
@@ -103,7 +103,7 @@ class Credentials:
         for issuer in _issuers(settings):
             self._add_issuer(issuer, settings, at)
         claim = "iss" if by_issuer else "alg"
-        return {"key_claim_name": claim, "claims_to_verify": ["exp"], **places, "run_on_preflight": False}
+        return {"key_claim_name": claim, "claims_to_verify": ["exp"], **places}
 
     def _add_issuer(self, issuer: AcceptanceSettings, settings: JwtSettings, at: KeyPath) -> None:
         name, group = getattr(issuer, "issuer", None), _group(issuer)

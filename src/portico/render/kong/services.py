@@ -47,7 +47,7 @@ class Services:
         """The service of a route with several sides, or one; None where Kong reaches no instance of it."""
         route = sides[0]
         instances = [(each, side) for side in sides for each in self._instances(side)]
-        if not instances:
+        if not any(each.weight for each, _ in instances):
             return None
         labels = tuple(_label(side) for side in sides)
         weights = tuple(side.side.weight for side in sides if side.side is not None) if len(sides) > 1 else ()
