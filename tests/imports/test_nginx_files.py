@@ -292,3 +292,57 @@ def test_a_location_inside_an_internal_one_is_internal(tmp_path: Path) -> None:
         "location /inner/ { internal; proxy_pass http://app; location /inner/x/ { proxy_pass http://app; } }", tmp_path
     )
     assert written["/inner/x"]["respond"] == 404
+
+
+# ---- locations inside others, and beside them, in nginx's order
+
+
+def first_that_takes(path: str, written: dict[str, Any]) -> dict[str, Any]:
+    """The route of a path, by patterns in their order and then the longest prefix."""
+    if f"= {path}" in written:
+        return dict(written[f"= {path}"])
+    patterns = (key for key in written if key[:1] == "~" and re.search(key.partition(" ")[2], path))
+    prefixes = [key for key in written if key[:1] == "/" and f"{path}/".startswith(f"{key.rstrip('/')}/")]
+    return dict(written[next(patterns, "") or max(prefixes, key=len)])
+
+
+@pytest.mark.parametrize(
+    ("locations", "path", "is_open"),
+    [
+        ("location ^~ /a { PASS location /a/in { deny all; } }", "/a/in", False),
+        ("location ^~ /a { PASS location ~ \\.key$ { deny all; } }", "/a/x.key", False),
+        ("location ^~ /a/ { PASS } location /a/in/ { deny all; }", "/a/in/x", False),
+        ("location ^~ /a/ { PASS } location /a/in/ { deny all; }", "/a/in/x.php", True),
+        ("location /a/ { PASS location ~ \\.php$ { deny all; } }", "/a/x.php", False),
+        ("location /a/ { PASS location ~ /\\. { deny all; } }", "/a/.git", False),
+        ("location /a/ { PASS location ~ x$|y$ { PASS } } location /b/ { deny all; }", "/b/y", False),
+        ("location /a/ { PASS location ~ x$ { PASS } } location /a/in/ { deny all; }", "/a/in/x", False),
+        ("location ~ ^/a/ { PASS location ~ x$ { PASS } } location /b/ { deny all; }", "/b/x", False),
+        ("location ~ ^/a/ { PASS location ~ /in { deny all; } }", "/a/in", False),
+        ("location ~ x$ { rewrite ^/b/(.*)$ /c/$1 break; PASS } location /b/ { deny all; }", "/b/y", False),
+    ],
+)
+def test_locations_are_asked_in_the_order_of_nginx(locations: str, path: str, is_open: bool, tmp_path: Path) -> None:
+    others = "location ~ \\.php$ { PASS } location / { PASS }"
+    written = routes(f"{others} {locations}".replace("PASS", "proxy_pass http://app;"), tmp_path)
+    assert ("service" in first_that_takes(path, written)) is is_open
+
+
+def test_a_group_called_rest_is_what_it_captures(tmp_path: Path) -> None:
+    written = routes(r"location ~ ^/(?<lang>en|de)/(?<rest>.*)$ { proxy_pass http://app/$rest; }", tmp_path)
+    assert written["~ ^/(en|de)/(?P<rest>.*)$"]["rewrite"] == "/{rest}"
+
+
+def test_a_query_of_its_own_does_not_become_part_of_the_path(tmp_path: Path) -> None:
+    written = routes(r"location ~ ^/a/(.*)\.json$ { proxy_pass http://app/j/$1?format=json; }", tmp_path)
+    assert [route.get("respond") for route in written.values()] == [503]
+
+
+def test_a_rewrite_to_another_location_is_of_its_own_paths_only(tmp_path: Path) -> None:
+    written = routes(
+        "location / { proxy_pass http://app; } location /old { rewrite (.*) /new$1 last; }"
+        "location /new { proxy_pass http://app; }",
+        tmp_path,
+    )
+    assert "rewrite" not in written["/"]
+    assert all(path in ("/", "/new") or path.startswith("~ ^/old") for path in written)

@@ -25,8 +25,12 @@ class Location:
     kind: str
     path: str
     scope: Scope
+    outer: Location | None = None
+    """The location that it stands in."""
     as_pattern: bool = False
     """Whether its prefix is written as a pattern, since it is one by letters, or has to come before other patterns."""
+    unsaid: str = ""
+    """Why it cannot be said which requests it takes, but that it takes no others than those of its pattern."""
 
     @property
     def where(self) -> Where:
@@ -80,11 +84,83 @@ def locations_of(block: Sequence[Directive], scope: Scope, outer: Location | Non
         if each.name != "location" or each.block is None or not each.args:
             continue
         kind, path = head_of(each)
-        if outer is not None and kind in ("~", "~*") and outer.is_prefix and not path.startswith("^"):
-            path = f"^{escaped(outer.path)}.*{path}"
-        location = Location(each, kind, path, scope.inside(each.block))
+        unsaid = ""
+        if outer is not None and kind in ("~", "~*"):
+            path, unsaid = _inside(outer, path)
+        location = Location(each, kind, path, scope.inside(each.block), outer, unsaid=unsaid)
         yield from locations_of(each.block, location.scope, location)
         yield location
+
+
+def _inside(outer: Location, path: str) -> tuple[str, str]:
+    """A pattern that takes what another takes below a location, and why there is none but a wider one."""
+    if outer.is_prefix:
+        return (path if path.startswith("^") else below(outer.path, path)), ""
+    if path.startswith("^") and "|" not in path and outer.path.startswith("^"):
+        return path, ""
+    begins = re.fullmatch(r"\^((?:[\w/-]|\\[^A-Za-z0-9])*)/", outer.path)
+    if begins and re.match(r"\\[^A-Za-z0-9/]|[\w/-]", path):
+        return below(begins[1].replace("\\", "") + "/", path), ""
+    return path, "a pattern inside another one"
+
+
+def below(prefix: str, pattern: str) -> str:
+    """A pattern for the paths of a prefix in which another pattern finds something."""
+    if "|" in pattern:
+        pattern = f"(?:{pattern})"
+    if prefix.endswith("/") and re.match(r"(?:\(\?:|\(|\[|\\)*/", pattern):  # the slash may be that of the prefix
+        return f"^{escaped(prefix[:-1])}(?:/.*)?{pattern}"
+    return f"^{escaped(prefix)}.*{pattern}"
+
+
+def in_order(locations: Sequence[Location]) -> list[Location]:
+    """The patterns, and the prefixes that have to be asked before some of them, in the order in which nginx asks.
+
+    A prefix has the patterns inside it asked first, then those beside it, but for `^~`; and what is inside a location
+    or beside it counts only where no longer prefix takes the path. So patterns come a second time, for a longer prefix
+    alone, where that has to come before others.
+    """
+    inside: dict[Location | None, list[Location]] = {}
+    for each in locations:
+        inside.setdefault(each.outer, []).append(each)
+    return _level(inside, None, [])[0]
+
+
+def _level(
+    inside: dict[Location | None, list[Location]], outer: Location | None, around: Sequence[Location]
+) -> tuple[list[Location], list[Location]]:
+    """What is asked first of the locations in one, and the prefixes that come after all patterns."""
+    patterns = [each for each in inside.get(outer, ()) if each.is_pattern]
+    prefixes = sorted((each for each in inside.get(outer, ()) if each.is_prefix), key=lambda each: -len(each.path))
+    before = {each: _level(inside, each, around if each.kind == "^~" else [*patterns, *around]) for each in prefixes}
+    leading = {each.path for each in prefixes if before[each][0] or (each.kind == "^~" and patterns)}
+    first: list[Location] = []
+    last: list[Location] = []
+    for each in prefixes:
+        inner_first, inner_last = before[each]
+        first += inner_first
+        if each.kind == "^~" and patterns:
+            first += [*_copies(each, around), *inner_last, each]
+        elif leading and any(each.path[:length] in leading for length in range(len(each.path))):
+            first += [*_copies(each, [*patterns, *around]), *inner_last, each]
+        else:
+            last += [*inner_last, each]
+    for each in patterns:
+        inner_first, inner_last = _level(inside, each, [])
+        first += [*inner_first, *inner_last, each]
+    return first, last
+
+
+def _copies(location: Location, patterns: Sequence[Location]) -> Iterator[Location]:
+    """The patterns for the paths of a prefix alone."""
+    for each in patterns:
+        if not each.path.startswith("^"):
+            yield Location(each.directive, each.kind, below(location.path, each.path), each.scope, each.outer)
+        elif not _is_elsewhere(each, location.path):
+            yield Location(
+                *(each.directive, each.kind, each.path, each.scope, each.outer),
+                unsaid=f"this pattern comes before location {location.path}, and after one that is shorter",
+            )
 
 
 def head_of(directive: Directive) -> tuple[str, str]:
@@ -152,6 +228,10 @@ class Chooser:
 
 def _is_elsewhere(location: Location, beginning: str) -> bool:
     """Whether a pattern matches no path with that beginning."""
+    several = re.match(r"\^/\((?:\?:|\?P?<\w+>)?([\w|-]+)\)", location.path)
+    if several and "|" not in location.path[several.end() :]:
+        texts = [f"/{text}" for text in several[1].split("|")]
+        return not any(text.startswith(beginning) or beginning.startswith(text) for text in texts)
     found = re.match(r"\^((?:[A-Za-z0-9/_-]|\\\.)+)", location.path)
     if found is None or "|" in location.path:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from portico.imports.nginx.fields import request_fields
 from portico.imports.nginx.guards import forward_auth, mirror
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.listeners import Server
-from portico.imports.nginx.locations import Branch, Chooser, Location, head_of, locations_of
+from portico.imports.nginx.locations import Branch, Chooser, Location, head_of, in_order, locations_of
 from portico.imports.nginx.narrowing import Narrow
 from portico.imports.nginx.patterns import encoded, exact_path, is_taken, why_not, wider
 from portico.imports.nginx.policies import ClosedError, Policies, guards_of
@@ -162,13 +162,11 @@ class Reader:
     def _grows(chooser: Chooser, made: Mapping[Location, list[Branch]]) -> bool:
         """Whether prefixes have become patterns, before which those have to be asked that are longer."""
         before = {each for each in chooser.prefixes if each.as_pattern}
-        guards = {each: _guarded_by(made.get(each, ())) for each in chooser.prefixes}
-        for index, each in enumerate(chooser.prefixes):
-            if not each.path.endswith("/"):
-                shorter = next(
-                    (other for other in chooser.prefixes[index + 1 :] if each.path.startswith(other.path)), None
-                )
-                each.as_pattern = each.as_pattern or (shorter is not None and not guards[each] <= guards[shorter])
+        by_path = {each.path: each for each in chooser.prefixes}
+        for each in chooser.prefixes:
+            guards = _guarded_by(made.get(each, ())) if not each.path.endswith("/") else None
+            if guards and not each.as_pattern and (shorter := _above(each.path, by_path)) is not None:
+                each.as_pattern = not guards <= _guarded_by(made.get(by_path[shorter], ()))
         for each in chooser.prefixes:
             if any(branch.path.startswith("~") for branch in made.get(each, ())):
                 each.as_pattern = each.as_pattern or any(
@@ -196,14 +194,13 @@ class Reader:
     def _ordered(chooser: Chooser) -> list[Location]:
         """Exact ones, those that come before patterns, patterns, and prefixes."""
         exact = [*chooser.exact.values()]
-        has_patterns = bool(chooser.patterns)
-        first = [each for each in chooser.prefixes if each.kind == "^~" and has_patterns]
+        first = in_order(chooser.locations) if chooser.patterns else []
         for each in first:
-            each.as_pattern = True
+            each.as_pattern = each.is_prefix
         known = {*first}
         last = [each for each in chooser.prefixes if each.as_pattern and each not in known]
         plain = [each for each in chooser.locations if each.is_prefix and not each.as_pattern]
-        return [*exact, *first, *chooser.patterns, *last, *plain]
+        return [*exact, *first, *last, *plain]
 
     # ---- routes
 
@@ -246,9 +243,7 @@ class Reader:
         why = why_not(branch.path) or ""
         other = wider(branch.path) if branch.path.startswith("~") else None
         if other is None:
-            refuses = (
-                branch.closed is not None or "respond" in data or any(branch.scope.one(name) for name in _REFUSING)
-            )
+            refuses = branch.closed is not None or "respond" in data or bool(guards_of(branch.scope))
             if not refuses:
                 self.ledger.left(branch.directive, f"no route has this path: {why}")
                 return None
@@ -408,10 +403,15 @@ def _as_patterns(chooser: Chooser, *, in_patterns: bool) -> None:
 
 def _spread(chooser: Chooser) -> None:
     """What is longer than a prefix that is written as a pattern is written as one, too."""
-    patterns = [each.path for each in chooser.prefixes if each.as_pattern]
+    patterns = {each.path for each in chooser.prefixes if each.as_pattern}
     for each in chooser.prefixes if patterns else ():
-        if any(each.path.startswith(path) for path in patterns):
+        if _above(each.path, patterns) is not None:
             each.as_pattern = True
+
+
+def _above(path: str, known: Container[str]) -> str | None:
+    """The longest of the known beginnings of a path that are shorter than it."""
+    return next((path[:end] for end in range(len(path) - 1, 0, -1) if path[:end] in known), None)
 
 
 def _is_guarded(location: Location) -> bool:

@@ -80,15 +80,17 @@ class Targets:
         prefix = self.location.path
         if len(value) == 1 and isinstance(value[0], Var) and value[0].name in _WHOLE:
             return self._kept(path)
-        if value and value[-1] == Var("@rest") and all(isinstance(piece, str) for piece in value[:-1]):
+        if value and value[-1] == Var("@:rest") and all(isinstance(piece, str) for piece in value[:-1]):
             base = literal(value[:-1]) or ""
             return self._replaced(prefix, base)
-        if value and value[-1] == Var("@rest/") and all(isinstance(piece, str) for piece in value[:-1]):
+        if value and value[-1] == Var("@:rest/") and all(isinstance(piece, str) for piece in value[:-1]):
             base = encoded(literal(value[:-1]) or "/")  # what follows the prefix and a slash
             if not base.endswith("/") or self.location.as_pattern:
                 return f"~ ^{escaped(encoded(prefix))}/(?P<rest>.*)$", f"{base}{{rest}}", ""
             rewrite = f"{base}{{path}}"
             return self.location.route_path(), None if rewrite == "/{path}" else rewrite, ""
+        if any("?" in piece if isinstance(piece, str) else piece.name.startswith("@:rest") for piece in value):
+            return None
         used = [
             piece.name[1:]
             for piece in value
@@ -111,9 +113,7 @@ class Targets:
             else:
                 return None
         text = "".join(parts)
-        if "?" in text or not text.startswith("/"):
-            return None
-        return route, text, ""
+        return (route, text, "") if text.startswith("/") else None
 
     def _whole(self, route: str) -> str:
         """All of the path that a request has, in a rewrite or redirect of a route with that path."""
@@ -125,7 +125,7 @@ class Targets:
 
     def redirect(self, value: Value, path: str, *, is_rewrite: bool) -> tuple[str, str] | None:
         """The path of the route, and where it leads."""
-        used = [piece.name[1:] for piece in value if isinstance(piece, Var) and piece.name.startswith("@")]
+        used = [piece.name[1:] for piece in value if isinstance(piece, Var) and re.match("@[^:]", piece.name)]
         route = path or self._route(value, used)
         parts: list[str] = []
         keeps_query = is_rewrite
@@ -153,9 +153,9 @@ class Targets:
 
     def _route(self, value: Value, used: Sequence[str]) -> str:
         if self.location.is_prefix and any(
-            isinstance(piece, Var) and piece.name.startswith("@rest") for piece in value
+            isinstance(piece, Var) and piece.name.startswith("@:rest") for piece in value
         ):
-            slash = "/" if Var("@rest/") in value else ""
+            slash = "/" if Var("@:rest/") in value else ""
             return f"~ ^{escaped(encoded(self.location.path))}{slash}(?P<rest>.*)$"
         return self.location.route_path([name for name in used if name != "path/"])
 
@@ -176,7 +176,7 @@ class Targets:
             return "{query}"
         if name == "is_args":
             return ""
-        if name.startswith("@rest"):
+        if name.startswith("@:rest"):
             return "{rest}"
         return f"{{{name[1:]}}}" if name.startswith("@") else None
 

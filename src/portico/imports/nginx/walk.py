@@ -11,7 +11,16 @@ from typing import Any, Final
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.locations import Branch, Chooser, Location
 from portico.imports.nginx.narrowing import Conditions, Narrow, Test
-from portico.imports.nginx.patterns import encoded, escaped, group_names, matches, pattern_path
+from portico.imports.nginx.patterns import (
+    encoded,
+    escaped,
+    group_names,
+    is_taken,
+    matches,
+    pattern_path,
+    why_not,
+    wider,
+)
 from portico.imports.nginx.policies import ClosedError, guards_of
 from portico.imports.nginx.scope import Scope
 from portico.imports.nginx.syntax import Directive
@@ -70,7 +79,11 @@ class Walk:
         """All branches, those that are asked first in front."""
         state = State(variables.copy(), self.location.scope)
         try:
-            if self.location.scope.one("internal") is not None:
+            if self.location.unsaid:
+                self.closed(
+                    state, self.location.directive, f"which requests come here cannot be said: {self.location.unsaid}"
+                )
+            elif self.location.scope.one("internal") is not None:
                 self._add(state, self.location.directive, {"respond": 404})
             else:
                 self.run(self.location.block, state)
@@ -324,15 +337,25 @@ class Walk:
         copy = replace(state.copy(), scope=_with_guards(target.scope, guards, directive), path=path)
         if copy.uri is None:
             copy.uri = (Var("path"),)
+        if not state.path and self.location.is_prefix:
+            self._keep_rest(copy)
         inner.run(target.block, copy)
         self.found += inner.found
         self.last = [*inner.last, *self.last]
+
+    def _keep_rest(self, state: State) -> None:
+        """What follows this location's prefix, as a group of the path: another location goes on with it."""
+        for slash in ("", "/"):
+            rest = Var(f"@:rest{slash}")
+            if state.uri is not None and rest in state.uri:
+                state.path = f"~ ^{escaped(encoded(self.location.path))}{slash}(?P<rest>.*)$"
+                state.uri = tuple(Var("@rest") if piece == rest else piece for piece in state.uri)
 
     def _own_names(self) -> list[str]:
         return group_names(self.location.path) if self.location.is_pattern else []
 
     def _covered(self, expression: str, value: Value, state: State) -> Value | None:
-        """The new path, if the expression matches all paths that come here: `@rest` is what follows the location's."""
+        """The new path, if the expression matches all paths that come here: `@:rest` is what follows the location's."""
         if state.path or state.uri is not None:
             return None
         location = self.location
@@ -368,9 +391,9 @@ class Walk:
             return value
         if location.is_prefix:
             rest: Value = (
-                (location.path[len(cut or "") :], Var("@rest"))
+                (location.path[len(cut or "") :], Var("@:rest"))
                 if len(cut or "") <= len(location.path)
-                else (Var("@rest/"),)
+                else (Var("@:rest/"),)
             )
         elif location.kind == "=":
             rest = (location.path[len(cut or "") :],)
@@ -410,7 +433,12 @@ class Walk:
                 expression = f"^{beginning}.*{expression}"
             elif not re.sub(r"\\(.)", r"\1", expression[1:]).startswith(location.path.rstrip("/")):
                 raise ClosedError(directive, "it matches paths of other locations, too")
-        return pattern_path(expression, ignores_case=False, used=used)
+        path = pattern_path(expression, ignores_case=False, used=used)
+        if location.is_pattern:
+            raise ClosedError(directive, "which paths its pattern and that of the location take cannot be said")
+        if not is_taken(path) and wider(path) is None:
+            raise ClosedError(directive, f"{why_not(path) or 'this pattern'}")
+        return path
 
     # ---- what answers
 

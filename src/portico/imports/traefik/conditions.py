@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -41,7 +42,7 @@ def both(first: Conditions, second: Conditions) -> Conditions | None:
     """Both; None where nothing meets both."""
     hosts = first.hosts or second.hosts
     if first.hosts and second.hosts:
-        hosts = tuple(host for host in first.hosts if host in second.hosts)
+        hosts = _both_hosts(first.hosts, second.hosts)
         if not hosts:
             return None
     methods = first.methods or second.methods
@@ -74,6 +75,21 @@ def both(first: Conditions, second: Conditions) -> Conditions | None:
         (*first.excluded, *second.excluded),
         first.unsaid or second.unsaid,
     )
+
+
+def _both_hosts(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    """The hosts that both take: a name, or the narrower of two wildcards."""
+    pairs = ((first, frozenset(second)), (second, frozenset(first)))
+    found = [host for hosts, others in pairs for host in hosts if host in others or not others.isdisjoint(_over(host))]
+    return tuple(dict.fromkeys(found))
+
+
+def _over(host: str) -> Iterator[str]:
+    """The wildcards that take a host."""
+    rest = host.removeprefix("*.")
+    while "." in rest:
+        rest = rest.partition(".")[2]
+        yield f"*.{rest}"
 
 
 _Path: TypeAlias = "tuple[PathKind, str, bool] | None"

@@ -147,7 +147,8 @@ class Routers:
             secure = find(router, "tls").raw not in (None, False) or any(each.lower() in _SECURE for each in points)
             why = "write gateway.tls with redirect_from: it sends clients to HTTPS"
             self._draft.changed(where, f"router {name}: redirectScheme", why)
-            if not secure or service == "noop":
+            is_guarded = effect.closed or GUARDS & effect.policies.keys()
+            if service == "noop" or not (secure or is_guarded):
                 return []
         target = Target() if service == "noop" else self._services.target(service) if service else Target()
         closed = effect.closed or target.closed or self._tls(router, name)
@@ -179,8 +180,7 @@ class Routers:
             self._draft.left(rule.where, what, f"Traefik does not read this rule: {error}")
             return []
         except Unsaid as unsaid:
-            self._draft.left(rule.where, what, f"it is left out: {unsaid}")
-            return []
+            return [Conditions(unsaid=str(unsaid))]
         if not found:
             self._draft.left(rule.where, what, "no request meets this rule")
         return found

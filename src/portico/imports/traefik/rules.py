@@ -14,7 +14,7 @@ from portico.imports.traefik.matchers import MATCHERS
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<mark>&&|\|\||[!(),])|(?P<name>[A-Za-z]\w*)|`(?P<raw>[^`]*)`|\"(?P<text>(?:[^\"\\]|\\.)*)\"|(?P<wrong>\S))"
 )
-_MOST: Final = 64
+_MOST: Final = 256
 """Routes that one rule may become."""
 _DEEPEST: Final = 50
 
@@ -139,7 +139,7 @@ def _alternatives(tree: _Tree, *, negated: bool) -> list[Conditions]:
             return [Conditions(unsaid=str(unsaid))]
     parts = [_alternatives(part, negated=negated) for part in tree.parts]
     if isinstance(tree, _Either) is not negated:
-        return _few(found for part in parts for found in part)
+        return _few(joined([found for part in parts for found in part]))
     combined = [Conditions()]
     for part in parts:
         combined = _few(met for pair in product(combined, part) if (met := both(*pair)) is not None)
