@@ -362,3 +362,47 @@ services:
 def test_what_is_no_source_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SourceError, match=f"dynamic.yaml.*{message}"):
         imported("traefik", tmp_path / "dynamic.yaml", text)
+
+
+# ---- guards that a request would get around
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        " || ".join(f"PathPrefix(`/a{number}`)" for number in range(100)),
+        " || ".join(f"Host(`h{number}.test`) && PathPrefix(`/a{number}`)" for number in range(300)),
+        r"HostRegexp(`^.+\\.test$`) && Host(`h1.test`)",
+    ],
+)
+def test_a_long_or_narrow_rule_keeps_its_guard(traefik: Read, rule: str) -> None:
+    found = traefik(f"""
+  middlewares: {{in: {{ipAllowList: {{sourceRange: [10.0.0.0/8]}}}}}}
+  routers:
+    all: {{rule: "PathPrefix(`/`)", service: a}}
+    staff: {{rule: "{rule}", service: a, middlewares: [in]}}
+""")
+    taken = found.asked("h1.test/a1/x")
+    assert taken is not None
+    assert taken[0].startswith("staff")
+
+
+def test_a_rule_of_many_hosts_is_one_route(traefik: Read) -> None:
+    rule = " || ".join(f"Host(`h{number}.test`)" for number in range(2000))
+    found = traefik(f"""
+  routers:
+    a: {{rule: "{rule}", service: a}}
+""")
+    assert found.asked("h1999.test/") == ("a", "/")
+
+
+def test_a_router_that_leads_to_https_keeps_its_guard(traefik: Read) -> None:
+    found = traefik("""
+  middlewares: {in: {ipAllowList: {sourceRange: [10.0.0.0/8]}}, https: {redirectScheme: {scheme: https}}}
+  routers:
+    all: {rule: "PathPrefix(`/`)", service: a}
+    staff: {rule: "PathPrefix(`/staff`)", service: a, middlewares: [https, in]}
+    plain: {rule: "PathPrefix(`/plain`)", service: a, middlewares: [https]}
+""")
+    assert "ip_filter" in found.policies("staff")
+    assert [route.name for route in found.config.all_routes] == ["all", "staff"]
