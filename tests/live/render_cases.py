@@ -410,6 +410,7 @@ HARD: Final = (
     get("/hidden/open/;/not", 400),
     get("/hidden/open/not%2F", 400),
     get("/hidden/open/%256Eot", 400),
+    get("/hidden/open%5Cnot", 400),
     get("/VLLM/x", 404),
     # what a redirect puts behind a path
     *(get(f"/behind{path}{query}", 307) for path in ("", "/", "/x%20y/z") for query in ("", "?x=1&y")),

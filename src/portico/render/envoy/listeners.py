@@ -132,6 +132,7 @@ def _manager(names: Names, label: str, routes: Section) -> Section:
     settings: Section = {
         "stat_prefix": label,
         "route_config": routes,
+        "strip_trailing_host_dot": True,
         "http_filters": [*_filters(names)],
         "codec_type": "HTTP1",
         **client,

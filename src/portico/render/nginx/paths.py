@@ -16,8 +16,8 @@ from portico.render.nginx.text import DOLLAR, literal, mixed, pattern
 
 _GROUP: Final = re.compile(r"(?<!\\)\(\?P<([A-Za-z_]\w*)>")
 _SLASHES: Final = r"~(?://|\\|%2[Ff]|%5[Cc])"
-_READ_OTHERWISE: Final = r"~*(?:;|%3b|%25[0-9a-f]{2}|%20(?:/|$))"
-"""Parameters of segments, which some drop, what some decode twice, and spaces that some cut."""
+_READ_OTHERWISE: Final = r"~*(?:;|%3b|\\|%5c|%25[0-9a-f]{2}|%20(?:/|$))"
+"""Parameters of segments, which some drop, backslashes, what some decode twice, and spaces that some cut."""
 _REST: Final = "rest"
 _WHOLE: Final = "\0"
 """Stands for all of the path: no text has it."""
