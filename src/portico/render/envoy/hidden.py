@@ -29,7 +29,7 @@ def hidden_paths(site: Site) -> Iterator[Section]:
             *(_guards_of(each) for each in place.routes if each.path == place.path)
         )
         segments = literal_of(place.path).strip("/").split("/")
-        if segments == [""] or all(own <= others for others in guards):
+        if not own or segments == [""] or all(own <= others for others in guards):
             continue
         below = "" if is_exact(place.path) else "/"
         spelled = "".join(f"{_BEGINNING}{_decoded_twice(each)}{_DROPPED}" for each in segments)
