@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,6 +157,24 @@ def test_what_does_not_fit_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
         assert 0 < exporter.dropped[QUEUE] < 100_000
     assert sum(exporter.dropped.values()) == 100_000
     assert len(caplog.records) == 1
+
+
+def test_what_a_slow_collector_leaves_no_place_for_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    go_on = threading.Event()
+
+    def slow() -> Answer:
+        go_on.wait(30)
+        return Answer(200)
+
+    with Collector() as collector, exporting(collector.url, queue="1MiB") as exporter:
+        collector.answer = slow
+        for trace in range(1, 100_001):
+            exporter.add(span(trace))
+        assert exporter.dropped[QUEUE]
+        assert [record.getMessage() for record in caplog.records] == [
+            "traces are dropped: the collector takes them more slowly than they come"
+        ]
+        go_on.set()
 
 
 def test_a_kept_connection_that_was_closed_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:

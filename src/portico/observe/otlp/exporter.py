@@ -1,7 +1,7 @@
 """Sends what was encoded to a collector (OTLP over HTTP), in a thread: one that is away or slow costs no request.
 
 What waits is bounded; beyond that it is dropped and counted. An outage is reported twice: when it begins, and when it
-is over.
+is over; a collector that takes all, but too slowly, once a minute.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ANSWER_LIMIT: Final = 64 * 1024
 _LONGEST_WORD: Final = 200
 """Characters of a collector's own words that are reported."""
 _PAUSE_OF_EVENTS: Final = 60.0
-"""Seconds between two reports that a collector refuses what it gets."""
+"""Seconds between two reports that a collector refuses what it gets, or is too slow for it."""
 
 QUEUE: Final = "queue_full"
 FAILED: Final = "failed"
@@ -84,7 +84,7 @@ class Exporter:
         self._connection: http.client.HTTPConnection | None = None
         self._failing_since = 0.0
         self._lost = 0
-        self._reported = float("-inf")
+        self._reported = self._reported_full = float("-inf")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send_batches, name=f"otlp-{collector.signal}", daemon=True)
         self._thread.start()
@@ -113,9 +113,19 @@ class Exporter:
         if self._handed_over - self._done + size > self.collector.most_waiting or self._is_closing:
             self.dropped[QUEUE] += len(records)
             self._lost += len(records)
+            self._report_full(len(records))
             return
         self._handed_over += size
         self._batches.put(_Batch(records, size, time.monotonic()))
+
+    def _report_full(self, count: int) -> None:
+        """Records are dropped; an outage has been reported, but a collector may just be slow."""
+        now = time.monotonic()
+        if not self._failing_since and not self._is_closing and now - self._reported_full >= _PAUSE_OF_EVENTS:
+            self._reported_full = now
+            text = "%s are dropped: the collector takes them more slowly than they come"
+            facts = {"endpoint": _without_query(self.collector.url), "count": count}
+            logger.warning(text, self.collector.signal, extra=facts)
 
     def close(self, timeout: float) -> None:
         """Send what is left, for `timeout` seconds at most: what could not be sent then is dropped."""
