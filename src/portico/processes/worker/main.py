@@ -163,7 +163,7 @@ class _Worker:
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
         self.log = self._open_log(config, loop)
-        self.telemetry = Telemetry(self.metrics, loop, self.worker)
+        self.telemetry = Telemetry(self.metrics, loop, self.worker, self.runtime.directory)
         self.telemetry.adopt(config)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
