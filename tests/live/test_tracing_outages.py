@@ -126,6 +126,29 @@ def test_a_reload_changes_where_and_how_much_without_loss(backend: Backend) -> N
         assert not recorded(second, "/api/s/three") + recorded(second, "/api/s/four")
 
 
+def test_a_reload_changes_where_lines_of_the_log_go(backend: Backend) -> None:
+    def logging_to(collector: Collector | None) -> dict[str, Any]:
+        if collector is None:
+            return {"gateway": {}, "services": {"s": backend}}
+        otlp = {"endpoint": collector.url, "delay": "20ms", "records": ["access"]}
+        return {"gateway": {"log": {"otlp": otlp}}, "services": {"s": backend}}
+
+    def lines(collector: Collector) -> list[str]:
+        found = [log.body.string_value for log in collector.logs]
+        return [line for line in found if "/api/s/" in line]
+
+    with Collector() as first, Collector() as second, Gateway(logging_to(None)) as gateway:
+        gateway.get("/api/s/none")
+        for number, collector in enumerate((first, second, None, first)):
+            gateway.write(logging_to(collector))
+            gateway.reload()
+            answer = gateway.get(f"/api/s/{number}")
+            assert gateway.logged(answer.get("x-request-id"))["status_code"] == 200
+        until(lambda: lines(first) == ["GET /api/s/0 200", "GET /api/s/3 200"], "the first gets its own")
+        until(lambda: lines(second) == ["GET /api/s/1 200"], "so does the second")
+        assert not events(gateway, "a change of workers, embedded_redis, admin or log takes effect after a restart")
+
+
 def test_an_exchange_whose_route_a_reload_removes_has_its_span(backend: Backend) -> None:
     may_end = threading.Event()
 
