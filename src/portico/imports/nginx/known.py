@@ -98,7 +98,7 @@ TAKEN: Final[dict[str, str]] = {
 """Directives that lose nothing here, and why."""
 
 LEFT: Final[dict[str, str]] = {
-    **dict.fromkeys(("root", "alias", "index", "try_files", "autoindex", "expires", "disable_symlinks"), _FILES),
+    **dict.fromkeys(("root", "alias", "index", "try_files", "autoindex", "disable_symlinks"), _FILES),
     **dict.fromkeys(("stream", "mail"), "Portico speaks HTTP"),
     **dict.fromkeys(("http2", "http3", "quic_retry", "http2_push"), "Portico speaks HTTP/1.1"),
     **dict.fromkeys(
@@ -119,6 +119,7 @@ LEFT: Final[dict[str, str]] = {
         "no route comes to it",
     ),
     "auth_basic_user_file": "see auth_basic",
+    "expires": "Cache-Control is written by policies.headers, or by status by policies.transform",
     "access_log": "there is one access log, of the whole gateway",
     "error_log": "events of the whole gateway go to stderr",
     "load_module": "modules of nginx are not loaded",
