@@ -223,3 +223,14 @@ def test_a_secret_is_read_from_the_environment(tmp_path: Path) -> None:
 def test_what_becomes_of(text: str, path: str, keys: dict[str, Any], tmp_path: Path) -> None:
     found = routes(text, tmp_path)[path]
     assert {key: found.get(key) for key in keys} == keys
+
+
+def test_locations_that_no_request_comes_to_are_left_as_a_whole(tmp_path: Path) -> None:
+    text = "http { server { return 301 https://a.test$request_uri;\n location /x {\n auth_basic staff; } } }"
+    left = [str(each) for each in imported(text, tmp_path).remarks if each.kind == "left"]
+    assert [each.partition("nginx.conf:")[2] for each in left] == ["2: left: location /x { … }: no request comes to it"]
+
+
+def test_a_location_whose_access_log_is_off_is_logged_all_the_same(tmp_path: Path) -> None:
+    text = "http { server {\n location / { access_log off; return 204; } } }"
+    assert any(":2: left: access_log off: there is one access log" in str(e) for e in imported(text, tmp_path).remarks)

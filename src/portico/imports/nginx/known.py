@@ -10,9 +10,7 @@ _NOT_NEEDED: Final = "nothing like it is needed"
 _FILES: Final = "Portico serves no directories"
 
 TAKEN: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        ("events", "http", "server", "location", "map", "geo", "types", "set", "break", "if", "internal"), ""
-    ),
+    **dict.fromkeys(("events", "http", "server", "map", "geo", "types", "set", "break", "if", "internal"), ""),
     **dict.fromkeys(
         (
             *(
@@ -116,12 +114,13 @@ LEFT: Final[dict[str, str]] = {
             *("limit_req", "limit_req_status", "client_max_body_size", "proxy_read_timeout", "proxy_connect_timeout"),
             *("proxy_cache", "proxy_cache_valid", "gzip_types", "error_page", "limit_except", "auth_request"),
         ),
-        "no route comes to it",
+        "no request comes to it",
     ),
     "auth_basic_user_file": "see auth_basic",
     "expires": "Cache-Control is written by policies.headers, or by status by policies.transform",
     "access_log": "there is one access log, of the whole gateway",
     "error_log": "events of the whole gateway go to stderr",
+    "location": "no request comes to it",
     "load_module": "modules of nginx are not loaded",
     "resolver": "names are looked up as the system does it, and again after dns_refresh",
     "resolver_timeout": "names are looked up as the system does it",
