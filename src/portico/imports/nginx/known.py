@@ -8,6 +8,8 @@ _STREAMS: Final = "bodies always stream"
 _OWN: Final = "Portico does this by itself"
 _NOT_NEEDED: Final = "nothing like it is needed"
 _FILES: Final = "Portico serves no directories"
+PROGRAMS: Final = "programs in it are not read: a policy of your own in Python may do the same"
+"""What is said of Lua, njs and Perl."""
 
 TAKEN: Final[dict[str, str]] = {
     **dict.fromkeys(("events", "http", "server", "map", "geo", "types", "set", "break", "if", "internal"), ""),
@@ -112,9 +114,10 @@ LEFT: Final[dict[str, str]] = {
                 "deny",
             ),
             *("limit_req", "limit_req_status", "client_max_body_size", "proxy_read_timeout", "proxy_connect_timeout"),
-            *("proxy_cache", "proxy_cache_valid", "gzip_types", "error_page", "limit_except", "auth_request"),
+            *("proxy_cache", "proxy_cache_valid", "proxy_cache_key", "gzip_types", "error_page", "limit_except"),
+            *("auth_request", "auth_jwt_key_file"),
         ),
-        "no request comes to it",
+        "what it stands in or beside is left",
     ),
     "auth_basic_user_file": "see auth_basic",
     "expires": "Cache-Control is written by policies.headers, or by status by policies.transform",

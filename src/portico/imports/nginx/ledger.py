@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from portico.config.problems import KeyPath
 from portico.imports.draft import Draft, Part, Variable
-from portico.imports.nginx.known import LEFT, TAKEN
+from portico.imports.nginx.known import LEFT, PROGRAMS, TAKEN
 from portico.imports.nginx.syntax import Directive
 
 _NOTHING = "Portico has nothing like it"
@@ -85,7 +85,7 @@ class Ledger:
         elif directive.args == ("off",) and name != "access_log":
             self.taken(directive, why="it is off")
         elif name.endswith(("_by_lua_block", "_by_lua", "_by_lua_file")):
-            self.left(directive, "programs in Lua are not read: a policy of your own in Python may do the same")
+            self.left(directive, PROGRAMS)
         else:
             self.left(directive, LEFT.get(name, _NOTHING))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from portico.imports.nginx.known import PROGRAMS
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.locations import Branch, Chooser, Location
 from portico.imports.nginx.narrowing import Conditions, Narrow, Test
@@ -24,6 +25,7 @@ _MOST: Final = 200
 _DEEPEST: Final = 8
 """Locations to which a request is handed on, one after the other."""
 _ELSEWHERE: Final = ("fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass", "proxy_bind_pass")
+_PROGRAMS: Final = ("content_by_lua_block", "content_by_lua_file", "content_by_lua", "js_content", "perl")
 _STATUS: Final = re.compile(r"[1-9]\d\d")
 _REST: Final = (Var("@rest"), Var("@rest/"))
 _TEXT: Final = ("text/html", "text/xml", "text/plain", "application/javascript", "application/rss+xml")
@@ -471,16 +473,9 @@ class Walk:
         """What answers requests that no statement has."""
         self._except(state)
         scope = state.scope
-        for name in (
-            *_ELSEWHERE,
-            "content_by_lua_block",
-            "content_by_lua_file",
-            "content_by_lua",
-            "js_content",
-            "perl",
-        ):
+        for name in (*_ELSEWHERE, *_PROGRAMS):
             if (handler := scope.levels[-1] and _own(scope, self.location, name)) is not None and handler:
-                self.closed(state, handler, "Portico speaks HTTP to services")
+                self.closed(state, handler, PROGRAMS if name in _PROGRAMS else "Portico speaks HTTP to services")
                 return
         proxy = _own(scope, self.location, "proxy_pass")
         tried = _own(scope, self.location, "try_files")
