@@ -292,3 +292,14 @@ def test_a_location_inside_an_internal_one_is_internal(tmp_path: Path) -> None:
         "location /inner/ { internal; proxy_pass http://app; location /inner/x/ { proxy_pass http://app; } }", tmp_path
     )
     assert written["/inner/x"]["respond"] == 404
+
+
+def test_locations_that_no_request_comes_to_are_left_as_a_whole(tmp_path: Path) -> None:
+    text = "http { server { return 301 https://a.test$request_uri;\n location /x {\n auth_basic staff; } } }"
+    left = [str(each) for each in imported(text, tmp_path).remarks if each.kind == "left"]
+    assert [each.partition("nginx.conf:")[2] for each in left] == ["2: left: location /x { … }: no request comes to it"]
+
+
+def test_a_location_whose_access_log_is_off_is_logged_all_the_same(tmp_path: Path) -> None:
+    text = "http { server {\n location / { access_log off; return 204; } } }"
+    assert any(":2: left: access_log off: there is one access log" in str(e) for e in imported(text, tmp_path).remarks)
