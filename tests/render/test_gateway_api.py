@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
@@ -227,6 +226,8 @@ def test_the_table_names_keys_that_there_are() -> None:
 
 def is_valid(text: str) -> None:
     """The resources are as Kubernetes and the Gateway API demand them, as far as both say it without a cluster."""
+    import jsonschema  # type: ignore[import-untyped]  # it takes two seconds, which every process would pay
+
     seen = set()
     for each in yaml.safe_load_all(text):
         if each is None:
