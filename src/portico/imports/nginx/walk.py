@@ -199,10 +199,17 @@ class Walk:
         """A condition that no route can ask for: what it refuses is refused to all, what else it does is left."""
         block = directive.block or ()
         refusal = next((each for each in block if each.name == "return" and _refuses(each)), None)
+        choice = state.variables.choices.get(directive.args[0].strip("($)") if directive.args else "")
         if refusal is not None:
-            raise ClosedError(directive, "no route can ask for this, and it refuses requests")
+            why = "no route can ask for this, and it refuses requests"
+            if choice is not None and choice.kind == "geo":
+                why += "; write its networks into policies.ip_filter"
+            raise ClosedError(directive, why)
         if any(each.name in ("proxy_pass", "rewrite", "return", *_ELSEWHERE) for each in block):
-            raise ClosedError(directive, "no route can ask for this, and it decides where requests go")
+            why = "no route can ask for this, and it decides where requests go"
+            if choice is not None and choice.source == (Var("request_uri"),):
+                why += "; whole paths are read from a map of $uri in place of $request_uri"
+            raise ClosedError(directive, why)
         for each in block:
             if each.name == "set" and each.args:
                 state.variables.own[each.value.removeprefix("$")] = (Var(f"if:{each.where.line}"),)
