@@ -36,8 +36,12 @@ _MOST_PARTS: Final = 4096
 _EXEMPLARS_APART: Final = 0.01
 _SLOW: Final = 0.1
 """Seconds between two exchanges that become exemplars; slower ones than the second value always do."""
+_FAILED: Final = 400
+"""The lowest status of a try that has failed."""
 _LEFT: Final = 499
 """The status in the log of an exchange whose client left before there was any."""
+_OWN: Final = "gateway"
+"""What stands for a service where the gateway answers itself."""
 _TOGETHER: Final = 64
 """Spans that are made at once."""
 _USER_AGENT: Final = b"user-agent"
@@ -190,11 +194,12 @@ class Tracer:
         trace, exchange, ended, host, version, fields = over
         match, client, context = exchange.match, exchange.stream.client, trace.context
         handling, route = match.handling, None if match.route is None else match.route.name
-        if route is not None and context is None and route not in self.routes:
+        service = _service_of(match)
+        if service == _OWN and context is None and route not in self.routes:
             return b""  # monitors ask for the gateway's own paths all the time
         secure, trace_id = client.secure, trace.trace_id
         key = (
-            *(exchange.method, route, _service_of(match), exchange.status, exchange.reason, exchange.cache),
+            *(exchange.method, route, service, exchange.status, exchange.reason, exchange.cache),
             *(version, secure, None if handling is None else handling.version),
         )
         pieces = [
@@ -228,7 +233,7 @@ class Tracer:
     def _server_part(self, key: tuple[Any, ...]) -> bytes:
         """What server spans have in common of exchanges that went alike."""
         method, route, service, status, reason, cache, version, secure, of_service = key
-        status = status if status != _LEFT else 0
+        status = 0 if status == _LEFT and reason is not None else status  # a service may answer so, too
         is_failed = status >= 500 or (reason is not None and REASONS.get(reason, 0) >= 500)
         made = spans.server_part(
             method,
@@ -253,8 +258,10 @@ class Tracer:
             method, target, query = exchange.method, over.match.target, exchange.query
         else:
             method, target, query = question.method.decode(), question.target, b""
+        is_cancelled = over.is_given_up and over.error is None and over.status < _FAILED
         key = (
-            *(method, instance.name, over.peer, over.service, over.status, over.error, over.resend),
+            *(method, instance.name, over.peer, over.service, over.status),
+            *(spans.CANCELLED if is_cancelled else over.error, over.resend),
             over.role,
         )
         pieces = [
@@ -297,7 +304,7 @@ def _service_of(match: RouteMatch) -> str:
     if match.handling is not None:
         name: str = match.handling.service_name
         return name
-    return "gateway" if match.route is not None else "none"
+    return _OWN if match.route is not None else "none"
 
 
 def _nowhere(span: bytes) -> None:
@@ -400,6 +407,8 @@ class Try:
     status = 0
     error: str | None = None
     ended = 0.0
+    is_given_up = False
+    """Whether it was left before its end: another was faster, or the client has gone."""
 
     def __init__(self, trace: Trace, exchange: Exchange, instance: Any, service: str) -> None:
         self.trace = trace

@@ -89,6 +89,12 @@ class _Spanned(_Attempt):
         if found is not None:
             found.error = error.reason
 
+    def drop(self) -> None:
+        found = self.span()
+        if found is not None:
+            found.is_given_up = True
+        super().drop()
+
     def leave(self) -> Instance | None:
         instance = super().leave()
         if instance is not None:

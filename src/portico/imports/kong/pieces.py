@@ -31,7 +31,7 @@ class Reading:
     credentials: dict[str, list[tuple[Value, str]]]
     groups: dict[str, list[str]]
     anonymous_refused: set[str]
-    """The names of consumers whose requests are always ended."""
+    """The names of consumers who have a guard of their own, and so do not stand for callers without credentials."""
     hashed: bool = False
     """Whether passwords of the file are hashes of Kong's."""
     auth: frozenset[str] = frozenset()

@@ -48,6 +48,25 @@ class ClosedError(Exception):
         self.why = why
 
 
+def guards_of(scope: Scope) -> dict[str, tuple[Directive, ...]]:
+    """The directives that may refuse requests, by what they look at: `network`, or the name of a guard."""
+    found: dict[str, tuple[Directive, ...]] = {}
+    networks = tuple(scope.all("allow", "deny"))
+    if any(each.name == "deny" for each in networks):
+        found["network"] = networks
+    for level in scope.levels:
+        for name in level.named:
+            if name in _GUARDS or name == "auth_request" or (name.startswith("auth_") and name not in _ASKING):
+                guard = scope.one(name)
+                if guard is not None and guard.value != "off":
+                    found[name] = (guard,)
+    if "auth_request" in found:
+        found["auth_request"] += tuple(scope.all("auth_request_set"))
+    if (satisfy := scope.one("satisfy")) is not None and satisfy.value == "any" and found:
+        found["satisfy"] = (satisfy,)
+    return found
+
+
 @dataclass(slots=True)
 class Policies:
     """Reads them; `zones` are the directives that declare limits and caches, by kind and name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.locations import Branch, Chooser, Location
 from portico.imports.nginx.narrowing import Conditions, Narrow, Test
 from portico.imports.nginx.patterns import encoded, escaped, group_names, matches, pattern_path
-from portico.imports.nginx.policies import ClosedError
+from portico.imports.nginx.policies import ClosedError, guards_of
 from portico.imports.nginx.scope import Scope
 from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.targets import Targets
@@ -30,6 +30,7 @@ _STATUS: Final = re.compile(r"[1-9]\d\d")
 _REST: Final = (Var("@rest"), Var("@rest/"))
 _TEXT: Final = ("text/html", "text/xml", "text/plain", "application/javascript", "application/rss+xml")
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
+_NONE: Final[Mapping[str, tuple[Directive, ...]]] = {}
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Walk:
         """All branches, those that are asked first in front."""
         state = State(variables.copy(), self.location.scope)
         try:
-            if any(each.name == "internal" for each in self.location.block):
+            if self.location.scope.one("internal") is not None:
                 self._add(state, self.location.directive, {"respond": 404})
             else:
                 self.run(self.location.block, state)
@@ -323,8 +324,10 @@ class Walk:
             self._other(each, directive, copy)
         return self.chooser.prefix_of(beginning)
 
-    def _other(self, target: Location, directive: Directive, state: State) -> None:
-        """What another location does with the request."""
+    def _other(
+        self, target: Location, directive: Directive, state: State, guards: Mapping[str, tuple[Directive, ...]] = _NONE
+    ) -> None:
+        """What another location does with the request, which has passed these guards of its own before."""
         if self.depth >= _DEEPEST or (target is self.location and state.uri is None):
             raise ClosedError(directive, "locations hand requests on to one another without an end")
         if target is self.location:
@@ -336,7 +339,12 @@ class Walk:
         inner = Walk(
             target, self.ledger, self.services, self.chooser, self.scheme, self.server_name, self.root, self.depth + 1
         )
-        copy = replace(state.copy(), scope=target.scope, path=path, is_handed_on=state.uri is not None)
+        copy = replace(
+            state.copy(),
+            scope=_with_guards(target.scope, guards, directive),
+            path=path,
+            is_handed_on=state.uri is not None,
+        )
         if copy.uri is None:
             copy.uri = (Var("path"),)
         inner.run(target.block, copy)
@@ -522,14 +530,14 @@ class Walk:
         else:
             self.ledger.left(directive, "Portico serves no directories: no file is looked for")
         if last.startswith("@") and last in self.chooser.named:
-            self._other(self.chooser.named[last], directive, state)
+            self._other(self.chooser.named[last], directive, state, guards=guards_of(state.scope))
         elif proxy is not None:
             self._proxy(proxy, state)
         elif last.startswith("/") and (target := self.chooser.of(last.partition("?")[0])) not in (None, self.location):
             copy = state.copy()
             copy.uri = (last.partition("?")[0],)
             assert target is not None
-            self._other(target, directive, copy)
+            self._other(target, directive, copy, guards=guards_of(state.scope))
         else:
             self.closed(state, directive, "Portico serves no directories")
 
@@ -742,6 +750,17 @@ class Walk:
         branch = Branch(path, narrow, {"respond": 503}, state.scope, state.variables, self.location.where, directive)
         branch.closed = directive, why
         self.found.append(branch)
+
+
+def _with_guards(scope: Scope, guards: Mapping[str, tuple[Directive, ...]], directive: Directive) -> Scope:
+    """A scope with the guards that another location has asked before. Raises ClosedError where it has others."""
+    own = guards_of(scope)
+    more = {kind: lines for kind, lines in guards.items() if own.get(kind) != lines}
+    if not more:
+        return scope
+    if own.keys() & more.keys() or "satisfy" in (own | more):
+        raise ClosedError(directive, "the location that goes on with the request has other guards than this one")
+    return scope.inside([each for lines in more.values() for each in lines])
 
 
 def _with_charset(kind: str, scope: Scope) -> str:
