@@ -260,6 +260,9 @@ class Walk:
         covered = self._covered(expression, value, state)
         if covered is not None:
             self.ledger.taken(directive)
+            if Var("@rest/") in covered and flag != "break":  # the bare prefix, which has no slash, goes on
+                self._apart(directive, replace(state.copy(), uri=covered), flag, is_redirect, covered)
+                return False
             state.uri, state.path = covered, state.path
             return self._rewritten(directive, state, flag, is_redirect, covered)
         path = self._pattern(expression, value, directive, state)
@@ -268,11 +271,15 @@ class Walk:
         self.ledger.taken(directive)
         copy = state.copy()
         copy.path, copy.uri = path, value
+        self._apart(directive, copy, flag, is_redirect, value)
+        return False
+
+    def _apart(self, directive: Directive, copy: State, flag: str, is_redirect: bool, value: Value) -> None:
+        """A rewrite of some of the requests that come here."""
         try:
             self._rewritten(directive, copy, flag, is_redirect, value)
         except ClosedError as closed:
             self.closed(copy, closed.directive, closed.why)
-        return False
 
     def _rewritten(self, directive: Directive, state: State, flag: str, is_redirect: bool, value: Value) -> bool:
         if is_redirect:
