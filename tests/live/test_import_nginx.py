@@ -127,6 +127,7 @@ CASES: Final = [
     case("/hand/a/b?c", 200, "/kept/a/b?c"),
     case("/hands/a/b?c", 200, "/to/a/b?c"),
     case("/hands", 200, "/hands"),
+    case("/numbers/7?a", 200, "/files/7?a"),
     case("/early/a?b", 301),
     case("/early", 410),
     case("/handed/a/b?c", 200, "/v1/base/x?c"),

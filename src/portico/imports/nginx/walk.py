@@ -342,7 +342,8 @@ class Walk:
             self.content(copy)
             return
         self.ledger.taken(target.directive)
-        path = state.path or self.location.route_path()
+        used = [each.name[1:] for each in state.uri or () if isinstance(each, Var) and each.name.startswith("@")]
+        path = state.path or self.location.route_path(used)
         inner = Walk(
             target, self.ledger, self.services, self.chooser, self.scheme, self.server_name, self.root, self.depth + 1
         )
