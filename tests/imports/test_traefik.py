@@ -294,6 +294,14 @@ def test_redirects(traefik: Read) -> None:
     assert any("router app: tls: no certificate is in this file" in said for said in found.remarks("changed"))
 
 
+def test_a_redirect_of_any_host_is_left_with_what_to_write(traefik: Read) -> None:
+    found = traefik("""
+  routers: {x: {rule: "PathPrefix(`/old`)", service: a, middlewares: [moved]}}
+  middlewares: {moved: {redirectRegex: {regex: "^https?://([^/]+)/old/(.*)", replacement: "https://${1}/new/${2}"}}}
+""")
+    assert any("its host is no plain name: write a route with redirect" in said for said in found.remarks("left"))
+
+
 def test_what_another_provider_defines_closes_the_route_and_says_so(traefik: Read) -> None:
     found = traefik('  routers: {x: {rule: "Path(`/x`)", service: a, middlewares: [auth@consul]}}')
     assert found.closed() == {"x"}

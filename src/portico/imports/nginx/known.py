@@ -131,6 +131,11 @@ LEFT: Final[dict[str, str]] = {
     "ssl_ciphers": "TLS is 1.2 with ECDHE and AES-GCM or ChaCha20, or 1.3",
     **dict.fromkeys(("ssl_stapling", "ssl_stapling_verify", "ssl_trusted_certificate"), "there is no OCSP stapling"),
     **dict.fromkeys(
+        ("keepalive_timeout", "client_header_timeout", "client_body_timeout", "send_timeout"),
+        "gateway.limits has timeouts for all of the gateway",
+    ),
+    "large_client_header_buffers": "gateway.limits.header_size is for all of the gateway",
+    **dict.fromkeys(
         ("limit_conn", "limit_conn_status"), "gateway.limits.connections_per_client is for all of the port"
     ),
     **dict.fromkeys(("limit_rate", "limit_rate_after"), "there is no limit on the speed of a response"),

@@ -88,7 +88,8 @@ class Targets:
             if not base.endswith("/") or self.location.as_pattern:
                 return f"~ ^{escaped(encoded(prefix))}/(?P<rest>.*)$", f"{base}{{rest}}", ""
             rewrite = f"{base}{{path}}"
-            return self.location.route_path(), None if rewrite == "/{path}" else rewrite, ""
+            remark = f"{_SEGMENTS.format(f'{prefix}x')}, and leaves {prefix} as it is"
+            return self.location.route_path(), None if rewrite == "/{path}" else rewrite, remark
         used = [
             piece.name[1:]
             for piece in value

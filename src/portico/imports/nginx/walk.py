@@ -200,10 +200,17 @@ class Walk:
         """A condition that no route can ask for: what it refuses is refused to all, what else it does is left."""
         block = directive.block or ()
         refusal = next((each for each in block if each.name == "return" and _refuses(each)), None)
+        choice = state.variables.choices.get(directive.args[0].strip("($)") if directive.args else "")
         if refusal is not None:
-            raise ClosedError(directive, "no route can ask for this, and it refuses requests")
+            why = "no route can ask for this, and it refuses requests"
+            if choice is not None and choice.kind == "geo":
+                why += "; write its networks into policies.ip_filter"
+            raise ClosedError(directive, why)
         if any(each.name in ("proxy_pass", "rewrite", "return", *_ELSEWHERE) for each in block):
-            raise ClosedError(directive, "no route can ask for this, and it decides where requests go")
+            why = "no route can ask for this, and it decides where requests go"
+            if choice is not None and choice.source == (Var("request_uri"),):
+                why += "; whole paths are read from a map of $uri in place of $request_uri"
+            raise ClosedError(directive, why)
         for each in block:
             if each.name == "set" and each.args:
                 state.variables.own[each.value.removeprefix("$")] = (Var(f"if:{each.where.line}"),)
@@ -253,6 +260,9 @@ class Walk:
         covered = self._covered(expression, value, state)
         if covered is not None:
             self.ledger.taken(directive)
+            if Var("@rest/") in covered and flag != "break":  # the bare prefix, which has no slash, goes on
+                self._apart(directive, replace(state.copy(), uri=covered), flag, is_redirect, covered)
+                return False
             state.uri, state.path = covered, state.path
             return self._rewritten(directive, state, flag, is_redirect, covered)
         path = self._pattern(expression, value, directive, state)
@@ -261,11 +271,15 @@ class Walk:
         self.ledger.taken(directive)
         copy = state.copy()
         copy.path, copy.uri = path, value
+        self._apart(directive, copy, flag, is_redirect, value)
+        return False
+
+    def _apart(self, directive: Directive, copy: State, flag: str, is_redirect: bool, value: Value) -> None:
+        """A rewrite of some of the requests that come here."""
         try:
             self._rewritten(directive, copy, flag, is_redirect, value)
         except ClosedError as closed:
             self.closed(copy, closed.directive, closed.why)
-        return False
 
     def _rewritten(self, directive: Directive, state: State, flag: str, is_redirect: bool, value: Value) -> bool:
         if is_redirect:
@@ -328,7 +342,8 @@ class Walk:
             self.content(copy)
             return
         self.ledger.taken(target.directive)
-        path = state.path or self.location.route_path()
+        used = [each.name[1:] for each in state.uri or () if isinstance(each, Var) and each.name.startswith("@")]
+        path = state.path or self.location.route_path(used)
         inner = Walk(
             target, self.ledger, self.services, self.chooser, self.scheme, self.server_name, self.root, self.depth + 1
         )
