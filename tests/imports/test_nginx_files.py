@@ -315,3 +315,20 @@ def test_a_list_of_redirects_is_a_map_of_paths(tmp_path: Path, source: str, clos
 def test_networks_that_are_refused_are_closed_with_what_to_write(tmp_path: Path) -> None:
     text = "http { geo $bad { default 0; 192.0.2.0/24 1; } server { if ($bad) { return 403; } } }"
     assert any("write its networks into policies.ip_filter" in str(each) for each in imported(text, tmp_path).remarks)
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_closed"),
+    [
+        ("$request_uri !~ ^/x", False),
+        ("$request_uri !~ ^/x$", True),
+        ("$request_uri ~* union.*select", True),
+        ("$request_uri ~ ^/x$", False),
+        ("$uri !~ ^/x$", False),
+    ],
+)
+def test_a_condition_on_path_and_query_lets_nobody_through_who_was_refused(
+    condition: str, is_closed: bool, tmp_path: Path
+) -> None:
+    written = routes(f"if ({condition}) {{ return 403; }} location / {{ proxy_pass http://app; }}", tmp_path)
+    assert all(route.get("respond") in (403, 503) for route in written.values()) == is_closed
