@@ -14,7 +14,7 @@ import brotli
 import pytest
 from pydantic import ValidationError
 
-from portico.core.codings import encode_zstd
+from portico.core.codings.zstandard import encode_zstd
 from portico.policies.costs import CostSettings
 from portico.policies.costs.reading import CostReading, EventReader, Pointers
 
@@ -110,7 +110,7 @@ ENCODE: dict[bytes, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("coding", ENCODE)
 def test_a_word_repeated_as_often_as_can_be_hides_no_cost(coding: bytes) -> None:
     encode = ENCODE[coding]
-    reading = CostReading(CostSettings(json="/usage/total"))
+    reading = CostReading(CostSettings.model_validate({"json": "/usage/total"}))
     for size, cost in ((1000, 5), (8 << 20, 5), (24 << 20, None)):
         reader = reading.reader(b"application/json", (coding,))
         assert reader is not None
