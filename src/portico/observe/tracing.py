@@ -33,6 +33,8 @@ _MOST_TRIES: Final = 64
 """Client spans that one exchange has, at most."""
 _MOST_PARTS: Final = 4096
 """Parts of spans that are remembered."""
+_LONGEST_REMEMBERED: Final = 512
+"""Bytes that clients chose in such a part, at most."""
 _EXEMPLARS_APART: Final = 0.01
 _SLOW: Final = 0.1
 """Seconds between two exchanges that become exemplars; slower ones than the second value always do."""
@@ -227,8 +229,14 @@ class Tracer:
             if _USER_AGENT in names:
                 agent = fields.lines[names.index(_USER_AGENT)]
         who = exchange.client_ip, client.address, host, client.local_port, secure, agent
-        pieces.append(self._ends.get(who) or _remember(self._ends, who, spans.ends_part(*who)))
+        pieces.append(self._ends.get(who) or self.ends_part(*who))
         return spans.whole(pieces)
+
+    def ends_part(self, *who: Any) -> bytes:
+        """What a span says of who asked whom (`spans.ends_part`), remembered unless clients made it long."""
+        *_, host, _, _, agent = who
+        made = spans.ends_part(*who)
+        return _remember(self._ends, who, made) if len(host) + len(agent) <= _LONGEST_REMEMBERED else made
 
     def _server_part(self, key: tuple[Any, ...]) -> bytes:
         """What server spans have in common of exchanges that went alike."""
