@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from imports.support import Found, imported
 from portico.imports import IMPORTERS, SourceError
@@ -222,6 +224,31 @@ keyauth_credentials: [{consumer: ann, key: secret-2}]
     assert "secret-" not in found.imported.text
 
 
+def test_groups_hold_for_keys_though_another_consumer_has_a_token(kong: object) -> None:
+    found = kong(  # type: ignore[operator]
+        """
+services:
+- name: a
+  url: http://a
+  routes:
+  - {name: keys, paths: [/keys], plugins: [{name: key-auth}]}
+  - {name: tokens, paths: [/tokens], plugins: [{name: jwt}]}
+plugins: [{name: acl, config: {allow: [gold]}}]
+consumers:
+- {username: ann, keyauth_credentials: [{key: secret-1}], acls: [{group: gold}]}
+- {username: bob, jwt_secrets: [{key: issuer, secret: not-to-be-printed-0123456789-0123456789}]}
+""",
+        JWT_SECRET="s" * 32,
+    )
+    assert found.policies("keys")["authorize"].any_scopes == ["gold"]
+    assert found.closed() == {"tokens"}
+
+
+def test_a_secret_of_tokens_that_no_plugin_asks_for_is_reported(kong: object) -> None:
+    found = kong(SHOP + "  - {name: a, paths: [/a]}\nconsumers: [{username: bob, jwt_secrets: [{key: issuer}]}]")  # type: ignore[operator]
+    assert any("jwt_secrets of bob: no plugin jwt asks for a token" in said for said in found.remarks("left"))
+
+
 def test_a_shared_secret_is_read_from_the_environment(kong: object) -> None:
     found = kong(  # type: ignore[operator]
         """
@@ -359,3 +386,81 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "kong.yaml").write_bytes(b"_format_version: '3.0'\n\xff\xfe\x00")
     with pytest.raises(SourceError, match=r"kong\.yaml:2: not text"):
         IMPORTERS["kong"](tmp_path / "kong.yaml")
+
+
+# ---- guards that a request would get around
+
+
+def by_name(found: Found, section: str = "routes") -> dict[str, Any]:
+    """What is written in a section, by its names."""
+    return {each["name"]: each for each in yaml.safe_load(found.imported.text)[section]}
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "paths: ['~/(?=staff)[a-z]+']",
+        """expression: 'http.path ^= "/staff"'""",
+        "paths: [/staff], sources: [{ip: 10.0.0.1}]",
+        "paths: [/staff], headers: {x-a: ['~*^(?=b)']}",
+        "paths: [/staff], hosts: ['staff.*']",
+        "paths: [/staff], hosts: [staff.example, 'staff.*']",
+    ],
+)
+def test_a_guarded_route_that_cannot_be_said_is_closed_and_not_left_to_others(kong: object, route: str) -> None:
+    text = f"- {{name: all, paths: [/]}}\n- {{name: staff, {route}, plugins: [{{name: key-auth}}]}}"
+    staff = by_name(routes(kong, text))["staff"]
+    assert staff["respond"] == 503
+    assert "hosts" not in staff
+    assert staff["path"] in ("~ ^/", "~ ^/staff/?(?P<rest>.*)$")
+
+
+def test_a_pattern_may_ignore_case_behind_its_slash(kong: object) -> None:
+    found = by_name(routes(kong, "- name: staff\n  paths: ['~/(?i)staff']\n  plugins: [{name: key-auth}]"))
+    assert found["staff"]["path"].startswith("~* ^/staff")
+    assert "auth" in found["staff"]["policies"]
+
+
+def test_what_a_guarded_pattern_took_beyond_a_segment_is_closed(kong: object) -> None:
+    text = "- {name: all, paths: [/]}\n- {name: user, paths: ['~/users/\\d+'], plugins: [{name: key-auth}]}"
+    found = by_name(routes(kong, text))
+    assert (found["user-2"]["path"], found["user-2"]["respond"]) == (r"~ ^/users/\d+", 503)
+
+
+def test_what_begins_like_a_route_that_ends_requests_does_not_get_to_the_service(kong: object) -> None:
+    plugin = "{name: request-termination, config: {status_code: 403}}"
+    found = routes(kong, f"- {{name: all, paths: [/]}}\n- {{name: staff, paths: [/staff], plugins: [{plugin}]}}")
+    assert by_name(found)["staff"]["path"] == "~ ^/staff"
+
+
+@pytest.mark.parametrize("limited_to", ["", ", route: a"])
+def test_who_has_a_guard_of_his_own_does_not_stand_for_callers_without_credentials(
+    kong: object, limited_to: str
+) -> None:
+    found = routes(
+        kong,
+        "- {name: a, paths: [/a], plugins: [{name: key-auth, config: {anonymous: guest}}]}",
+    )
+    assert by_name(found)["a"]["policies"]["auth"]["optional"]
+    guarded = kong(  # type: ignore[operator]
+        f"{SHOP}  - {{name: a, paths: [/a], plugins: [{{name: key-auth, config: {{anonymous: guest}}}}]}}\n"
+        f"plugins: [{{name: ip-restriction, consumer: guest{limited_to}, config: {{allow: [10.0.0.1]}}}}]\n"
+        "consumers: [{username: guest}]\n"
+    )
+    assert "optional" not in by_name(guarded)["a"]["policies"]["auth"]
+
+
+def test_members_of_a_group_with_a_guard_do_not_come_in(kong: object) -> None:
+    found = kong(  # type: ignore[operator]
+        f"{SHOP}  - {{name: a, paths: [/a], plugins: [{{name: key-auth}}]}}\n"
+        "consumer_groups: [{name: free, plugins: [{name: ip-restriction, config: {allow: [10.0.0.1]}}]}]\n"
+        "consumers: [{username: ann, keyauth_credentials: [{key: k1}], groups: [{name: free}]},"
+        " {username: joe, keyauth_credentials: [{key: k2}]}]\n"
+    )
+    assert {name for name, each in by_name(found, "consumers").items() if "keys" in each} == {"joe"}
+
+
+def test_a_route_of_many_hosts_is_read_at_once(kong: object) -> None:
+    hosts = ", ".join(f"h{number}.example" for number in range(5000))
+    found = routes(kong, f"- {{name: all, paths: [/], hosts: [{hosts}]}}\n- {{name: a, paths: [/a]}}")
+    assert len(by_name(found)["all"]["hosts"]) == 5000

@@ -223,3 +223,83 @@ def test_a_secret_is_read_from_the_environment(tmp_path: Path) -> None:
 def test_what_becomes_of(text: str, path: str, keys: dict[str, Any], tmp_path: Path) -> None:
     found = routes(text, tmp_path)[path]
     assert {key: found.get(key) for key in keys} == keys
+
+
+# ---- guards that a request would get around
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "auth_request /ask;",
+        "limit_except GET { deny all; }",
+        "if ($http_x_key != k) { return 403; }",
+        "js_access main.check;",
+        "try_files /none @closed;",
+    ],
+)
+def test_a_prefix_by_letters_takes_no_path_out_of_its_guard(guard: str, tmp_path: Path) -> None:
+    written = routes(
+        f"location / {{ proxy_pass http://app; }} location /staff {{ {guard} proxy_pass http://app; }}"
+        "location @closed { allow 10.0.0.0/8; deny all; proxy_pass http://app; }"
+        "location = /ask { internal; proxy_pass http://app/ask; }",
+        tmp_path,
+    )
+    assert any(path.startswith("~ ^/staff") for path in written)
+    assert "/staff" not in written
+
+
+def test_a_prefix_keeps_a_guard_of_the_server_that_a_shorter_one_turns_off(tmp_path: Path) -> None:
+    written = routes(
+        "auth_request /ask; location / { auth_request off; proxy_pass http://app; }"
+        "location /staff { proxy_pass http://app; } location = /ask { internal; proxy_pass http://app/ask; }",
+        tmp_path,
+    )
+    assert "auth" in written["~ ^/staff"]["policies"]
+
+
+def test_a_location_asks_its_guards_before_it_hands_requests_on(tmp_path: Path) -> None:
+    written = routes(
+        "location /none { deny all; try_files $uri @app; }"
+        "location /some/ { allow 10.0.0.0/8; deny all; try_files $uri @app; }"
+        "location /asked/ { auth_request /ask; try_files $uri /app/; }"
+        "location /both/ { auth_request /ask; try_files $uri @inside; }"
+        "location /other/ { allow 11.0.0.0/8; deny all; try_files $uri @inside; }"
+        "location @app { proxy_pass http://app; } location /app/ { proxy_pass http://app; }"
+        "location @inside { allow 10.0.0.0/8; deny all; proxy_pass http://app; }"
+        "location = /ask { internal; proxy_pass http://app/ask; }",
+        tmp_path,
+    )
+    assert written["~ ^/none"]["respond"] == 403
+    assert written["/some"]["policies"]["ip_filter"] == {"allow": ["10.0.0.0/8"]}
+    assert "forward" in written["/asked"]["policies"]["auth"]
+    assert written["/both"]["policies"].keys() == {"auth", "ip_filter"}
+    assert written["/other"]["respond"] == 503
+
+
+def test_a_file_is_guarded_like_a_service(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    written = routes(
+        "location = /secret.txt { auth_request /ask; alias secret.txt; }"
+        "location = /ask { internal; proxy_pass http://app/ask; }",
+        tmp_path,
+    )
+    assert "forward" in written["= /secret.txt"]["policies"]["auth"]
+
+
+def test_a_location_inside_an_internal_one_is_internal(tmp_path: Path) -> None:
+    written = routes(
+        "location /inner/ { internal; proxy_pass http://app; location /inner/x/ { proxy_pass http://app; } }", tmp_path
+    )
+    assert written["/inner/x"]["respond"] == 404
+
+
+def test_locations_that_no_request_comes_to_are_left_as_a_whole(tmp_path: Path) -> None:
+    text = "http { server { return 301 https://a.test$request_uri;\n location /x {\n auth_basic staff; } } }"
+    left = [str(each) for each in imported(text, tmp_path).remarks if each.kind == "left"]
+    assert [each.partition("nginx.conf:")[2] for each in left] == ["2: left: location /x { … }: no request comes to it"]
+
+
+def test_a_location_whose_access_log_is_off_is_logged_all_the_same(tmp_path: Path) -> None:
+    text = "http { server {\n location / { access_log off; return 204; } } }"
+    assert any(":2: left: access_log off: there is one access log" in str(e) for e in imported(text, tmp_path).remarks)

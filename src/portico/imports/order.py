@@ -203,17 +203,17 @@ class _Later:
         above = list(_above(matching.prefix))
         if matching.kind == "exact":
             above.append(matching.prefix)
+        prefix, own = matching.prefix, matching.specificity
         for host in _stored(matching.hosts):
             self.below.update((path, host) for path in above)
             if matching.kind == "prefix":
-                key = (matching.prefix, host)
-                self.same[key] = max(self.same.get(key, matching.specificity), matching.specificity)
+                self.same[prefix, host] = max(self.same.get((prefix, host), own), own)
 
     def would_win(self, matching: Matching) -> bool:
         """Whether one of them would take a request from a prefix."""
-        path = matching.prefix
+        path, own = matching.prefix, matching.specificity
         for host in _asked(matching.hosts):
-            if (path, host) in self.below or self.same.get((path, host), matching.specificity) > matching.specificity:
+            if (path, host) in self.below or self.same.get((path, host), own) > own:
                 return True
         return self.patterns.may_take(matching, path)
 

@@ -6,11 +6,12 @@ import re
 from typing import Any, Final
 
 from portico.imports.draft import Draft
-from portico.imports.kong.entities import called
 from portico.imports.located import Value
 from portico.imports.order import literal
 from portico.imports.patterns import why_not
 
+SOME_HOSTS: Final = "some of its hosts cannot be said"
+"""Why a route without a guard is still one for its other hosts."""
 _KNOWN: Final = frozenset(
     {
         *("id", "name", "paths", "hosts", "methods", "headers", "protocols", "strip_path", "preserve_host", "service"),
@@ -20,12 +21,13 @@ _KNOWN: Final = frozenset(
 )
 
 
-def conditions(route: Value, draft: Draft) -> dict[str, Any] | None:
-    """Hosts, methods and fields; None where the route is left out."""
+def conditions(route: Value, draft: Draft) -> tuple[dict[str, Any], str]:
+    """Hosts, methods and fields, and why that is not all that the route asks for; empty where it is."""
     data: dict[str, Any] = {}
+    why = _unsaid(route)
     hosts = _hosts(route, draft)
-    if hosts is None:
-        return None
+    if len(hosts) < len(set(map(_name, route.get("hosts").texts()))):
+        why = why or (SOME_HOSTS if hosts else "none of its hosts can be said")
     if hosts:
         data["hosts"] = hosts
     if methods := route.get("methods").texts():
@@ -34,12 +36,22 @@ def conditions(route: Value, draft: Draft) -> dict[str, Any] | None:
     for name, values in route.get("headers").entries().items():
         condition = _condition(values.texts())
         if condition is None:
-            draft.left(values.where, f"headers: {name}", "no such pattern: the route is left out")
-            return None
-        fields[name] = condition
+            draft.left(values.where, f"headers: {name}", "there is no such pattern here")
+            why = why or f"what it asks of the field {name} cannot be said"
+        else:
+            fields[name] = condition
     if fields:
         data["headers"] = fields
-    return data
+    return data, why
+
+
+def _unsaid(route: Value) -> str:
+    if route.has("expression"):
+        return "its expression is not read; write path, hosts, methods and headers"
+    for key in ("sources", "destinations"):
+        if route.get(key).items():
+            return f"requests are not chosen by their {key}"
+    return ""
 
 
 def transport(route: Value, protocols: list[str], has_paths: bool, comments: list[str], draft: Draft) -> None:
@@ -58,26 +70,29 @@ def transport(route: Value, protocols: list[str], has_paths: bool, comments: lis
             comments.append(f"{value.where}: route: {key}: there is no counterpart")
 
 
-def _hosts(route: Value, draft: Draft) -> list[str] | None:
+def _name(host: str) -> str:
+    name, mark, port = host.partition(":")
+    return name if mark and port.isdigit() else host
+
+
+def _hosts(route: Value, draft: Draft) -> list[str]:
     """Hosts, or else server names, which clients send as hosts, too."""
     items = route.get("hosts").items()
     hosts = []
     for item in items:
         host = item.text()
-        name, mark, port = host.partition(":")
-        if mark and port.isdigit():
+        name = _name(host)
+        if name != host:
             draft.changed(item.where, f"hosts: {host}", "at every port")
         if name.endswith("*") or "*" in name.removeprefix("*."):
             draft.left(item.where, f"hosts: {host}", "a host is named, or *.example.com")
         else:
             hosts.append(name)
-    if items and not hosts:
-        draft.left(route.where, f"route {called(route)}", "it is left out, as none of its hosts can be said")
-        return None
     names = route.get("snis")
     if names.items():
         draft.changed(names.where, "snis", "the name in TLS is not looked at, but the host that is asked for")
-        hosts = hosts or [name for name in names.texts() if not name.endswith("*")]
+        if not items:
+            hosts = [name for name in names.texts() if not name.endswith("*")]
     return list(dict.fromkeys(hosts))
 
 

@@ -43,6 +43,9 @@ def read_consumers(entities: Entities, draft: Draft) -> Reading:
         if not name:
             raise SourceError(credential.where, f"{credential.name}: there is no consumer {owner}")
         _credential(plugin, credential, parts[name], reading)
+    if not any(plugin.name == "jwt" for plugin in entities.plugins):
+        for credential, name in reading.credentials.get("jwt", ()):
+            draft.left(credential.where, f"jwt_secrets of {name}", "no plugin jwt asks for a token", parts[name])
     reading.anonymous_refused |= _plugins_of(entities, names, parts, draft)
     draft.consumers = list(parts.values())
     return reading
@@ -96,9 +99,14 @@ def _password(credential: Value, part: Part, reading: Reading, *, too_many: bool
 
 
 def _plugins_of(entities: Entities, names: dict[str, str], parts: dict[str, Part], draft: Draft) -> set[str]:
-    """What holds for consumers alone; gives the names of those whose requests are always ended."""
+    """What holds for consumers alone; gives the names of those with a guard, as whom nobody comes in unasked."""
     refused: set[str] = set()
     for plugin in entities.plugins:
+        if plugin.group and plugin.name not in _HARMLESS and not plugin.name.startswith("rate-limiting"):
+            members = entities.members.get(plugin.group, set()) & names.keys()
+            for name in sorted({names[each] for each in members} if members else parts):
+                refused |= {each for each, own in names.items() if own == name}
+                _shut_out(plugin, name, parts, draft)
         if not plugin.consumer:
             continue
         name = names.get(plugin.consumer, "")
@@ -111,14 +119,12 @@ def _plugins_of(entities: Entities, names: dict[str, str], parts: dict[str, Part
                 parts[name].data["rate_limit"] = limits[0]
             if len(limits) > 1:
                 draft.changed(plugin.where, f"rate-limiting of {name}", "that of a second holds", parts[name])
-        elif plugin.name == "request-termination" and everywhere:
-            refused |= {each for each, own in names.items() if own == name}
-            _shut_out(plugin, name, parts, draft)
         elif plugin.name in _HARMLESS or plugin.name == "rate-limiting":
             draft.left(
                 plugin.where, f"{plugin.name} of {name}", "policies are of routes, not of one consumer", parts[name]
             )
         else:
+            refused |= {each for each, own in names.items() if own == name}
             _shut_out(plugin, name, parts, draft)
     return refused
 

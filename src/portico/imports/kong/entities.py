@@ -22,7 +22,9 @@ CREDENTIALS: Final = {
 }
 """What consumers prove themselves by, with the plugin that checks it."""
 _ABOUT: Final = frozenset({"_format_version", "_transform", "_info", "_comment", "_ignore", "_workspace", "_konnect"})
-_ENTITIES: Final = frozenset({"services", "routes", "plugins", "consumers", "upstreams", "targets", "_plugin_configs"})
+_ENTITIES: Final = frozenset(
+    {"services", "routes", "plugins", "consumers", "upstreams", "targets", "_plugin_configs", "consumer_groups"}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +61,8 @@ class Entities:
     plugins: list[Plugin] = field(default_factory=list)
     credentials: list[tuple[str, Value, str]] = field(default_factory=list)
     """The plugin that checks it, the credential, and whose it is."""
+    members: dict[str, set[str]] = field(default_factory=dict)
+    """The consumers of each group, by its name."""
     others: list[Value] = field(default_factory=list)
     """What is at the top and no such entity."""
 
@@ -109,10 +113,29 @@ def read_entities(root: Value) -> Entities:
         found.upstreams.append(upstream)
         found.targets += [(target, upstream.text_at("name")) for target in upstream.get("targets").items()]
     found.targets += [(target, reference(target, "upstream")) for target in root.get("targets").items()]
+    _read_groups(root, configs, found)
     found.plugins += _plugins(root, configs)
     known = _ABOUT | _ENTITIES | CREDENTIALS.keys()
     found.others = [value for key, value in root.entries().items() if key not in known and value.raw]
     return found
+
+
+def _read_groups(root: Value, configs: dict[str, Value], found: Entities) -> None:
+    """Groups of consumers, whose members either side names."""
+    for group in root.get("consumer_groups").items():
+        found.plugins += _plugins(group, configs, group=_called(group))
+        members = {_member(each) for each in group.get("consumers").items()}
+        found.members.setdefault(_called(group), set()).update(members)
+    for consumer in found.consumers:
+        for each in consumer.get("groups").items():
+            found.members.setdefault(_member(each), set()).add(consumer_name(consumer))
+
+
+def _member(value: Value) -> str:
+    """A group of a consumer, or a consumer of a group, which are a name or a section with it."""
+    if not isinstance(value.raw, dict):
+        return value.text()
+    return next((value.text_at(key) for key in ("name", "username", "id") if value.has(key)), "")
 
 
 def consumer_name(consumer: Value) -> str:
@@ -129,7 +152,13 @@ called = _called
 
 
 def _plugins(
-    parent: Value, configs: dict[str, Value], *, service: str = "", route: str = "", consumer: str = ""
+    parent: Value,
+    configs: dict[str, Value],
+    *,
+    service: str = "",
+    route: str = "",
+    consumer: str = "",
+    group: str = "",
 ) -> Iterator[Plugin]:
     for value in parent.get("plugins").items():
         if not value.has("name"):
@@ -150,7 +179,7 @@ def _plugins(
             reference(value, "route") or route,
             reference(value, "service") or service,
             reference(value, "consumer") or consumer,
-            reference(value, "consumer_group"),
+            reference(value, "consumer_group") or group,
         )
 
 

@@ -51,7 +51,8 @@ def read_path(text: str, version: str) -> Path:
         return Path(matching, is_pattern=False)
     if len(text) > LONGEST:
         return Path(Matching("pattern", "^/"), is_pattern=True, why=f"a pattern of more than {LONGEST} characters")
-    pattern, ignores_case = translated(text.removeprefix("~").removeprefix("^"))
+    flagged = re.sub(r"^(/+)(\(\?i\))", r"\2\1", text.removeprefix("~").removeprefix("^"))  # a slash has no case
+    pattern, ignores_case = translated(flagged)
     if not ignores_case and (exact := _EXACT.fullmatch(pattern)):
         return Path(Matching("exact", exact[1].replace("\\", "")), is_pattern=True)
     pattern = f"^{pattern}" if "|" not in _outside(pattern) else f"^(?:{pattern})"

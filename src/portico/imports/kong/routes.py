@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from portico.imports.draft import Draft, Part, numbered
-from portico.imports.kong.conditions import conditions, transport
+from portico.imports.kong.conditions import SOME_HOSTS, conditions, transport
 from portico.imports.kong.entities import Entities, Plugin, called, names_of
 from portico.imports.kong.joined import join_routes
 from portico.imports.kong.paths import LOOKS_LIKE_PATTERN, Path, read_path, whole_segments, written
@@ -50,7 +51,7 @@ class Routes:
 
     def __init__(self, entities: Entities, services: Services, reading: Reading, draft: Draft) -> None:
         self.entities, self.services, self.reading, self.draft = entities, services, reading, draft
-        self._pieces: dict[tuple[Plugin, int], Piece] = {}
+        self._pieces: dict[tuple[Plugin, frozenset[str]], Piece] = {}
         self._by_route: dict[str, dict[str, Plugin]] = {}
         self._by_service: dict[str, dict[str, Plugin]] = {}
         self._global: dict[str, Plugin] = {}
@@ -109,7 +110,7 @@ class Routes:
         return {key for plugin in plugins.values() for key in self._piece(plugin).policies}
 
     def _piece(self, plugin: Plugin) -> Piece:
-        key = (plugin, min(self.reading.auth_plugins, 2))
+        key = (plugin, self.reading.auth)
         found = self._pieces.get(key)
         if found is None:
             found = self._pieces[key] = piece_of(plugin, self.reading)
@@ -138,15 +139,18 @@ class Routes:
         if not _HTTP & set(protocols):
             self.draft.left(route.where, where, f"{', '.join(protocols)} is not proxied")
             return []
-        if why := self._unsaid(route):
-            self.draft.left(route.where, where, f"it is left out: {why}")
-            return []
         comments: list[str] = []
-        data = conditions(route, self.draft)
-        if data is None:
-            return []
-        transport(route, protocols, any(self.services.base.values()), comments, self.draft)
+        data, unsaid = conditions(route, self.draft)
         closed, piece, origins = self._treated(route, service)
+        is_guarded = bool(closed or GUARDS & piece.policies.keys() or "respond" in piece.route)
+        if unsaid and not is_guarded and unsaid != SOME_HOSTS:
+            self.draft.left(route.where, where, f"it is left out: {unsaid}")
+            return []
+        if unsaid and is_guarded:  # no other route may get its requests without its guard
+            closed = f"it is guarded, and {unsaid}"
+            if unsaid == SOME_HOSTS:
+                data.pop("hosts")
+        transport(route, protocols, any(self.services.base.values()), comments, self.draft)
         data.update(piece.route)
         if not service and not {"respond", "redirect"} & data.keys():
             closed = closed or "it has no service"
@@ -157,7 +161,9 @@ class Routes:
         if "cors" in piece.policies and len(data.get("methods", ())) > 1:  # which answers preflights itself
             data["methods"] = [each for each in data["methods"] if each != "OPTIONS"]
         name = route.text_at("name") or service or "route"
-        paths = [(item, item.text()) for item in route.get("paths").items()] or [(route, "/")]
+        paths = [(item, item.text()) for item in route.get("paths").items()] or [
+            (route.get("expression"), beginning_asked(route))
+        ]
         halves = whole_segments([text for _, text in paths])
         paths = [(item, halves.get(text, text)) for item, text in paths]
         paths = list({text: (item, text) for item, text in reversed(paths)}.values())[::-1]
@@ -165,14 +171,6 @@ class Routes:
             self._candidate(route, item, text, data, name, service, closed, piece.uri, comments, origins)
             for item, text in paths
         ]
-
-    def _unsaid(self, route: Value) -> str:
-        if route.has("expression"):
-            return "its expression is not read; write path, hosts, methods and headers"
-        for key in ("sources", "destinations"):
-            if route.get(key).items():
-                return f"requests are not chosen by their {key}"
-        return ""
 
     def _candidate(
         self,
@@ -200,7 +198,9 @@ class Routes:
         matching.hosts = tuple(data.get("hosts", ()))
         matching.conditions = len(data.get("headers", ()))
         matching.has_methods = "methods" in data
-        matching.guard = frozenset(GUARDS & data.get("policies", {}).keys()) | ({"closed"} if closed else set())
+        matching.guard = frozenset(GUARDS & data.get("policies", {}).keys())
+        if closed or "respond" in data:
+            matching.guard |= {"closed"}
         matching.target = self.services.instances.get(service)
         if matching.kind == "prefix" and matching.prefix != "/" and item.text() == text:
             (self._below if text.endswith("/") else self._prefixes).append(item)
@@ -222,6 +222,8 @@ class Routes:
     @staticmethod
     def _rank(route: Value, path: Path, text: str) -> tuple[Any, ...]:
         """Kong's order: what more is asked of comes first, then patterns, then what is longer."""
+        if route.has("expression"):  # what is closed for want of words for it comes first
+            return (-9,)
         asked = sum(bool(route.get(key).raw) for key in ("methods", "hosts", "headers", "snis", "paths"))
         hosts = route.get("hosts").texts()
         plain = bool(hosts) and not any("*" in host for host in hosts)
@@ -232,7 +234,7 @@ class Routes:
     def _treated(self, route: Value, service: str) -> tuple[str, Piece, frozenset[str]]:
         """Why a route is closed, what its plugins come to, and which policies are of more than it."""
         plugins = self._plugins(route, service)
-        self.reading.auth_plugins = sum(name in AUTH for name in plugins)
+        self.reading.auth = AUTH.intersection(plugins)
         whole, closed = Piece(), ""
         shared: set[str] = set()
         for name, plugin in plugins.items():
@@ -289,6 +291,26 @@ class Routes:
             part.data["preserve_host"] = candidate.route.flag_at("preserve_host")
         part.data.update(rest)
         self.draft.taken(where, f"route {name}", path.note)
+        if path.changed and candidate.matching.guard:
+            self._beside(candidate, name)
+
+    def _beside(self, candidate: _Candidate, name: str) -> None:
+        """What a pattern takes in Kong that goes on after it: closed, so that no route without its guard gets that."""
+        beside = written(candidate.path, strips=False, base="")
+        part = Part(candidate.route.where, {"name": numbered(candidate.name, self._names), "path": beside.path})
+        part.data.update(conditions_of(candidate.data), respond=503)
+        part.comment(f"{candidate.route.where}: what {name} took beyond a whole segment")
+        self.draft.routes.append(part)
+
+
+_PATH_ASKED: Final = re.compile(r'http\.path\s*(?:\^=|==)\s*"(/[\w/.~-]*)"')
+
+
+def beginning_asked(route: Value) -> str:
+    """What the paths of a route without any begin with: that of its expression, where that asks for one."""
+    expression = route.text_at("expression")
+    found = _PATH_ASKED.search(expression)
+    return found[1] if found and "||" not in expression and "!" not in expression else "/"
 
 
 def conditions_of(data: dict[str, Any]) -> dict[str, Any]:
@@ -298,5 +320,4 @@ def conditions_of(data: dict[str, Any]) -> dict[str, Any]:
 
 def guarded_beginning(matching: Matching) -> str:
     """What paths of a pattern that there is not here begin with, where something guards them: all that is closed."""
-    found = beginning_of(matching)
-    return f"~ ^{literal(found)}" if matching.guard and found != "/" else ""
+    return f"~ ^{literal(beginning_of(matching))}" if matching.guard else ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from portico.imports.nginx.fields import cors_policy, request_fields, response_fields
+from portico.imports.nginx.fields import cors_policy, expiry, request_fields, response_fields
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.scope import Scope
 from portico.imports.nginx.syntax import Directive
@@ -48,6 +48,25 @@ class ClosedError(Exception):
         self.why = why
 
 
+def guards_of(scope: Scope) -> dict[str, tuple[Directive, ...]]:
+    """The directives that may refuse requests, by what they look at: `network`, or the name of a guard."""
+    found: dict[str, tuple[Directive, ...]] = {}
+    networks = tuple(scope.all("allow", "deny"))
+    if any(each.name == "deny" for each in networks):
+        found["network"] = networks
+    for level in scope.levels:
+        for name in level.named:
+            if name in _GUARDS or name == "auth_request" or (name.startswith("auth_") and name not in _ASKING):
+                guard = scope.one(name)
+                if guard is not None and guard.value != "off":
+                    found[name] = (guard,)
+    if "auth_request" in found:
+        found["auth_request"] += tuple(scope.all("auth_request_set"))
+    if (satisfy := scope.one("satisfy")) is not None and satisfy.value == "any" and found:
+        found["satisfy"] = (satisfy,)
+    return found
+
+
 @dataclass(slots=True)
 class Policies:
     """Reads them; `zones` are the directives that declare limits and caches, by kind and name."""
@@ -70,6 +89,8 @@ class Policies:
             request, _ = request_fields(self.ledger, scope, variables)
             if (cache := self._cache(scope)) is not None:
                 policies["cache"] = cache
+            elif (rule := expiry(self.ledger, scope)) is not None:
+                policies["transform"] = {"response": [rule]}
         else:
             response.pop("remove", None)
         edits = {way: changes for way, changes in (("request", request), ("response", response)) if changes}

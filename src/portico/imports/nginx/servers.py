@@ -21,7 +21,7 @@ from portico.imports.nginx.listeners import Server
 from portico.imports.nginx.locations import Branch, Chooser, Location, head_of, locations_of
 from portico.imports.nginx.narrowing import Narrow
 from portico.imports.nginx.patterns import encoded, exact_path, is_taken, why_not, wider
-from portico.imports.nginx.policies import ClosedError, Policies
+from portico.imports.nginx.policies import ClosedError, Policies, guards_of
 from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.turns import Turns
 from portico.imports.nginx.upstreams import Services
@@ -162,6 +162,13 @@ class Reader:
     def _grows(chooser: Chooser, made: Mapping[Location, list[Branch]]) -> bool:
         """Whether prefixes have become patterns, before which those have to be asked that are longer."""
         before = {each for each in chooser.prefixes if each.as_pattern}
+        guards = {each: _guarded_by(made.get(each, ())) for each in chooser.prefixes}
+        for index, each in enumerate(chooser.prefixes):
+            if not each.path.endswith("/"):
+                shorter = next(
+                    (other for other in chooser.prefixes[index + 1 :] if each.path.startswith(other.path)), None
+                )
+                each.as_pattern = each.as_pattern or (shorter is not None and not guards[each] <= guards[shorter])
         for each in chooser.prefixes:
             if any(branch.path.startswith("~") for branch in made.get(each, ())):
                 each.as_pattern = each.as_pattern or any(
@@ -273,6 +280,10 @@ class Reader:
             self.policies.guard(scope)
         if not branch.is_proxied:
             self._of_answer(branch, data, chooser)
+            if branch.directive.name == "location":  # a file, which guards are asked for as for a service
+                asks = forward_auth(self.ledger, self.services, scope, chooser, branch.variables)
+                if asks is not None:
+                    data["policies"] = {"auth": {"forward": asks}, **data.get("policies", {})}
             return data
         if self.policies.denies_all(scope):
             self.policies.networks(scope)
@@ -412,13 +423,30 @@ def _is_guarded(location: Location) -> bool:
     return False
 
 
+def _guarded_by(branches: Sequence[Branch]) -> set[Directive]:
+    """What may refuse requests of a location: directives, and the location itself where some of its routes do."""
+    found = {each for branch in branches for lines in guards_of(branch.scope).values() for each in lines}
+    for branch in branches:
+        status = branch.keys.get("respond")
+        status = status.get("status", 200) if isinstance(status, dict) else status or 200
+        if branch.closed is not None or status >= 400:
+            found.add(branch.directive)
+    return found
+
+
 def _slash(location: Location, branches: Sequence[Branch], chooser: Chooser) -> Branch | None:
     """The redirect that nginx makes of a prefix without its slash, where requests below it are passed on."""
     path = location.path
     if not location.is_prefix or not path.endswith("/") or path == "/" or path[:-1] in chooser.exact:
         return None
     last = branches[-1] if branches else None
-    if last is None or not last.is_proxied or not (last.path.startswith("/") or location.as_pattern):
+    is_passed_on = any(each.name == "proxy_pass" for each in location.block)  # by itself, nginx asks, and not elsewhere
+    if (
+        last is None
+        or not is_passed_on
+        or not last.is_proxied
+        or not (last.path.startswith("/") or location.as_pattern)
+    ):
         return None
     keys = {"redirect": {"to": encoded(path), "status": 301}}
     return Branch(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from portico.imports.nginx.known import PROGRAMS
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.locations import Branch, Chooser, Location
 from portico.imports.nginx.narrowing import Conditions, Narrow, Test
 from portico.imports.nginx.patterns import encoded, escaped, group_names, matches, pattern_path
-from portico.imports.nginx.policies import ClosedError
+from portico.imports.nginx.policies import ClosedError, guards_of
 from portico.imports.nginx.scope import Scope
 from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.targets import Targets
@@ -24,9 +25,12 @@ _MOST: Final = 200
 _DEEPEST: Final = 8
 """Locations to which a request is handed on, one after the other."""
 _ELSEWHERE: Final = ("fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass", "proxy_bind_pass")
+_PROGRAMS: Final = ("content_by_lua_block", "content_by_lua_file", "content_by_lua", "js_content", "perl")
 _STATUS: Final = re.compile(r"[1-9]\d\d")
+_REST: Final = (Var("@rest"), Var("@rest/"))
 _TEXT: Final = ("text/html", "text/xml", "text/plain", "application/javascript", "application/rss+xml")
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
+_NONE: Final[Mapping[str, tuple[Directive, ...]]] = {}
 
 
 @dataclass(slots=True)
@@ -38,6 +42,8 @@ class State:
     narrow: Narrow = field(default_factory=Narrow)
     uri: Value | None = None
     """The path that `rewrite` has made."""
+    is_handed_on: bool = False
+    """Whether another location has made it, so that `proxy_pass` puts its path in place of this location's."""
     path: str = ""
     """The path of the route, where a pattern of a `rewrite` decides."""
     query: str | None = None
@@ -69,7 +75,7 @@ class Walk:
         """All branches, those that are asked first in front."""
         state = State(variables.copy(), self.location.scope)
         try:
-            if any(each.name == "internal" for each in self.location.block):
+            if self.location.scope.one("internal") is not None:
                 self._add(state, self.location.directive, {"respond": 404})
             else:
                 self.run(self.location.block, state)
@@ -267,6 +273,7 @@ class Walk:
             self._redirect(directive, state, status, value, is_rewrite=True)
             return True
         state.uri, state.query = _without_query(value)
+        state.is_handed_on = False
         if flag == "break":
             if state.path:
                 self.content(state)
@@ -277,6 +284,10 @@ class Walk:
     def _hand_on(self, directive: Directive, state: State) -> None:
         """nginx looks for another location with the new path."""
         uri = state.uri or ()
+        if (rest := next((each for each in uri if each in _REST), None)) is not None:
+            slash = "/" if rest == Var("@rest/") else ""
+            state.path = f"~ ^{escaped(encoded(self.location.path))}{slash}(?P<rest>.*)$"
+            state.uri = uri = tuple(Var("@rest") if each in _REST else each for each in uri)
         text = literal(uri)
         if text is not None:
             target = self.chooser.of(text)
@@ -306,19 +317,27 @@ class Walk:
             self._other(each, directive, copy)
         return self.chooser.prefix_of(beginning)
 
-    def _other(self, target: Location, directive: Directive, state: State) -> None:
-        """What another location does with the request."""
+    def _other(
+        self, target: Location, directive: Directive, state: State, guards: Mapping[str, tuple[Directive, ...]] = _NONE
+    ) -> None:
+        """What another location does with the request, which has passed these guards of its own before."""
         if self.depth >= _DEEPEST or (target is self.location and state.uri is None):
             raise ClosedError(directive, "locations hand requests on to one another without an end")
-        path = state.path or self.location.route_path()
         if target is self.location:
-            copy = replace(state, scope=target.scope)
+            copy = replace(state, scope=target.scope, is_handed_on=True)
             self.content(copy)
             return
+        self.ledger.taken(target.directive)
+        path = state.path or self.location.route_path()
         inner = Walk(
             target, self.ledger, self.services, self.chooser, self.scheme, self.server_name, self.root, self.depth + 1
         )
-        copy = replace(state.copy(), scope=target.scope, path=path)
+        copy = replace(
+            state.copy(),
+            scope=_with_guards(target.scope, guards, directive),
+            path=path,
+            is_handed_on=state.uri is not None,
+        )
         if copy.uri is None:
             copy.uri = (Var("path"),)
         inner.run(target.block, copy)
@@ -462,16 +481,9 @@ class Walk:
         """What answers requests that no statement has."""
         self._except(state)
         scope = state.scope
-        for name in (
-            *_ELSEWHERE,
-            "content_by_lua_block",
-            "content_by_lua_file",
-            "content_by_lua",
-            "js_content",
-            "perl",
-        ):
+        for name in (*_ELSEWHERE, *_PROGRAMS):
             if (handler := scope.levels[-1] and _own(scope, self.location, name)) is not None and handler:
-                self.closed(state, handler, "Portico speaks HTTP to services")
+                self.closed(state, handler, PROGRAMS if name in _PROGRAMS else "Portico speaks HTTP to services")
                 return
         proxy = _own(scope, self.location, "proxy_pass")
         tried = _own(scope, self.location, "try_files")
@@ -511,14 +523,14 @@ class Walk:
         else:
             self.ledger.left(directive, "Portico serves no directories: no file is looked for")
         if last.startswith("@") and last in self.chooser.named:
-            self._other(self.chooser.named[last], directive, state)
+            self._other(self.chooser.named[last], directive, state, guards=guards_of(state.scope))
         elif proxy is not None:
             self._proxy(proxy, state)
         elif last.startswith("/") and (target := self.chooser.of(last.partition("?")[0])) not in (None, self.location):
             copy = state.copy()
             copy.uri = (last.partition("?")[0],)
             assert target is not None
-            self._other(target, directive, copy)
+            self._other(target, directive, copy, guards=guards_of(state.scope))
         else:
             self.closed(state, directive, "Portico serves no directories")
 
@@ -662,7 +674,12 @@ class Walk:
         if name is None:
             raise ClosedError(directive, f"there is no instance at {address.authority!r}")
         targets = Targets(self.location, self.scheme, self.server_name)
-        found = targets.service(uri, state.uri, state.path, has_variables="$" in directive.value)
+        rewritten = state.uri
+        if state.is_handed_on and uri and rewritten and (text := literal(uri)) is not None:
+            rewritten = self._replaced(rewritten, text)
+            if rewritten is None:
+                raise ClosedError(directive, "what becomes of the path cannot be said here")
+        found = targets.service(uri, rewritten, state.path, has_variables="$" in directive.value)
         if found is None:
             raise ClosedError(directive, "what becomes of the path cannot be said here")
         path, rewrite, remark = found
@@ -676,6 +693,13 @@ class Walk:
         if remark:
             branch.remarks.append((directive, remark))
         return branch
+
+    def _replaced(self, rewritten: Value, by: str) -> Value | None:
+        """A path that another location has made, with `by` in place of what this location begins with."""
+        first = rewritten[0]
+        if not isinstance(first, str) or not first.startswith(self.location.path):
+            return None
+        return joined((by, first[len(self.location.path) :], *rewritten[1:]))
 
     # ---- branches
 
@@ -719,6 +743,17 @@ class Walk:
         branch = Branch(path, narrow, {"respond": 503}, state.scope, state.variables, self.location.where, directive)
         branch.closed = directive, why
         self.found.append(branch)
+
+
+def _with_guards(scope: Scope, guards: Mapping[str, tuple[Directive, ...]], directive: Directive) -> Scope:
+    """A scope with the guards that another location has asked before. Raises ClosedError where it has others."""
+    own = guards_of(scope)
+    more = {kind: lines for kind, lines in guards.items() if own.get(kind) != lines}
+    if not more:
+        return scope
+    if own.keys() & more.keys() or "satisfy" in (own | more):
+        raise ClosedError(directive, "the location that goes on with the request has other guards than this one")
+    return scope.inside([each for lines in more.values() for each in lines])
 
 
 def _with_charset(kind: str, scope: Scope) -> str:

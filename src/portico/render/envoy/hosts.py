@@ -15,6 +15,7 @@ from portico.render.envoy.fields import headers_of, told
 from portico.render.envoy.guards import limits, networks
 from portico.render.envoy.matches import methods_of, path_match, regex, with_conditions, words
 from portico.render.envoy.names import FILTERS, OFF, Names, Section, header
+from portico.render.envoy.readings import read_otherwise
 from portico.render.envoy.routes import routes_of
 from portico.render.envoy.text import Noted
 from portico.render.sites import Place, Site, is_open, sites_of
@@ -125,13 +126,7 @@ def _site(
 ) -> Iterator[Section]:
     config = names.config
     own, marked = _own_filters(names), headers_of(names, config.own_policies, None)
-    foreign = {"prefix": "/", "headers": [{**regex(":authority", _AUTHORITY), "invert_match": True}]}
-    yield {"note": "refused: what is no host", **answered("malformed_request", foreign), FILTERS: own}
-    traced: Section = {"prefix": "/", "headers": [words(":method", ["CONNECT", "TRACE"])]}
-    yield {"note": "refused: methods for proxies", **answered("not_implemented", traced), FILTERS: own}
-    for note, expression in REFUSED.items():
-        match: Section = {"safe_regex": {"regex": expression}}
-        yield {"note": f"refused: {note}", **answered("malformed_request", match), FILTERS: own}
+    yield from _refused(own)
     places = [*site.exact, *site.patterns, *sorted(site.prefixes, key=lambda place: -len(place.path))]
     cors = cors_of(config.own_policies)
     for_all = cors is not None and _is_for_all(cors, places)
@@ -141,12 +136,18 @@ def _site(
             yield {**each, FILTERS: {**each[FILTERS], **marked}}
     yield from _endpoints(names, listener)
     seen: set[str] = set()
+    prefixes = {
+        place.path: [*_own_routes(place), *(each for each in place.routes if each.is_fallback)]
+        for place in site.prefixes
+    }
     for place in places:
         for route in _own_routes(place):
             if route.name in seen:
                 continue
             seen.add(route.name)
             yield from _noted_route(names, route, variants, preflight=not for_all)
+            for each in read_otherwise(route, prefixes):
+                yield {**each, FILTERS: own}
     fallbacks = {route.name: route for place in places for route in place.routes if route.is_fallback}
     for route in fallbacks.values():
         yield from _noted_route(names, route, variants, preflight=not for_all)
@@ -160,6 +161,17 @@ def _site(
             yield {**each, FILTERS: {**each[FILTERS], **marked}}
     if not any(place.path == "/" and any(map(is_open, place.routes)) for place in places):
         yield {**answered("no_route", {"prefix": "/"}), FILTERS: own}
+
+
+def _refused(own: Section) -> Iterator[Section]:
+    """What no route takes."""
+    foreign = {"prefix": "/", "headers": [{**regex(":authority", _AUTHORITY), "invert_match": True}]}
+    yield {"note": "refused: what is no host", **answered("malformed_request", foreign), FILTERS: own}
+    traced: Section = {"prefix": "/", "headers": [words(":method", ["CONNECT", "TRACE"])]}
+    yield {"note": "refused: methods for proxies", **answered("not_implemented", traced), FILTERS: own}
+    for note, expression in REFUSED.items():
+        match: Section = {"safe_regex": {"regex": expression}}
+        yield {"note": f"refused: {note}", **answered("malformed_request", match), FILTERS: own}
 
 
 def _own_routes(place: Place) -> list[ResolvedRoute]:
