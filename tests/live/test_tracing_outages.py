@@ -202,6 +202,18 @@ def test_contexts_of_clients_by_the_settings(backend: Backend) -> None:
         states = {each.get("tracestate") for each in backend.requests if str(each.get("traceparent")).endswith("-03")}
         assert states == {"ot=th:8"}
 
+        trusting = config(backend, endpoint=collector.url, sample=0)
+        trusting["gateway"]["trusted_proxies"] = ["127.0.0.1"]
+        gateway.write(trusting)
+        gateway.reload()
+        for lines in ((), ("traceparent: ff-1",)):
+            answer = gateway.get("/api/s/proxied", *lines)
+            trace = gateway.logged(answer.get("x-request-id"))["trace_id"]
+            assert backend.requests[-1].all("traceparent") == [f"00-{trace}-{trace[16:]}-02"]
+        newer = f"cc-{TRACE}-{PARENT}-00-x"
+        gateway.get("/api/s/proxied", f"traceparent: {newer}")
+        assert backend.requests[-1].all("traceparent") == [newer]
+
 
 def test_the_variables_of_opentelemetry(backend: Backend) -> None:
     with Collector() as collector:
