@@ -257,6 +257,17 @@ def test_the_variables_of_opentelemetry(backend: Backend) -> None:
             assert {each.get("content-encoding") for each in collector.headers} == {None}
 
 
+def test_a_question_without_an_answer_has_the_reason(backend: Backend) -> None:
+    with Refusing() as away, Collector() as collector:
+        own = config(backend, endpoint=collector.url)
+        own["policies"] = {"auth": {"forward": {"url": f"{away.url}/check"}}}
+        with Gateway(own) as gateway:
+            gateway.clean = False
+            answer = gateway.get("/api/s/x")
+            _, asked = collector.of(gateway.logged(answer.get("x-request-id"))["trace_id"], 2)
+            assert (answer.status, asked.attributes["error.type"]) == (503, "upstream_refused")
+
+
 @pytest.fixture
 def shaky() -> Iterator[Backend]:
     """A service of which every seventh answer is an error, and every eleventh comes late."""
