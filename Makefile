@@ -96,7 +96,7 @@ outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer re
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy varnish caddy wrk chromium prometheus
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua lua-cjson haproxy varnish caddy wrk chromium prometheus
 
 clean: ## Remove the virtual environments and all caches
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
