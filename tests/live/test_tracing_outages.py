@@ -202,6 +202,18 @@ def test_contexts_of_clients_by_the_settings(backend: Backend) -> None:
         states = {each.get("tracestate") for each in backend.requests if str(each.get("traceparent")).endswith("-03")}
         assert states == {"ot=th:8"}
 
+        trusting = config(backend, endpoint=collector.url, sample=0)
+        trusting["gateway"]["trusted_proxies"] = ["127.0.0.1"]
+        gateway.write(trusting)
+        gateway.reload()
+        for lines in ((), ("traceparent: ff-1",)):
+            answer = gateway.get("/api/s/proxied", *lines)
+            trace = gateway.logged(answer.get("x-request-id"))["trace_id"]
+            assert backend.requests[-1].all("traceparent") == [f"00-{trace}-{trace[16:]}-02"]
+        newer = f"cc-{TRACE}-{PARENT}-00-x"
+        gateway.get("/api/s/proxied", f"traceparent: {newer}")
+        assert backend.requests[-1].all("traceparent") == [newer]
+
 
 def test_the_variables_of_opentelemetry(backend: Backend) -> None:
     with Collector() as collector:
@@ -243,6 +255,17 @@ def test_the_variables_of_opentelemetry(backend: Backend) -> None:
             assert {each.get("x-key") for each in collector.headers} == {"a b"}
             assert {"/v1/traces", "/v1/metrics", "/v1/logs"} == set(collector.paths)
             assert {each.get("content-encoding") for each in collector.headers} == {None}
+
+
+def test_a_question_without_an_answer_has_the_reason(backend: Backend) -> None:
+    with Refusing() as away, Collector() as collector:
+        own = config(backend, endpoint=collector.url)
+        own["policies"] = {"auth": {"forward": {"url": f"{away.url}/check"}}}
+        with Gateway(own) as gateway:
+            gateway.clean = False
+            answer = gateway.get("/api/s/x")
+            _, asked = collector.of(gateway.logged(answer.get("x-request-id"))["trace_id"], 2)
+            assert (answer.status, asked.attributes["error.type"]) == (503, "upstream_refused")
 
 
 @pytest.fixture

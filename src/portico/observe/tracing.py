@@ -33,9 +33,11 @@ _MOST_TRIES: Final = 64
 """Client spans that one exchange has, at most."""
 _MOST_PARTS: Final = 4096
 """Parts of spans that are remembered."""
+_LONGEST_REMEMBERED: Final = 512
+"""Bytes that clients chose in such a part, at most."""
 _EXEMPLARS_APART: Final = 0.01
 _SLOW: Final = 0.1
-"""Seconds between two exchanges that become exemplars; slower ones than the second value always do."""
+"""Seconds between two exchanges of a service that become exemplars; slower ones than the second value always do."""
 _FAILED: Final = 400
 """The lowest status of a try that has failed."""
 _LEFT: Final = 499
@@ -111,7 +113,8 @@ class Tracer:
         self._over: list[Over | Try] = []
         """What has ended, and is no span yet."""
         self._is_planned = False
-        self._exemplar_at = 0.0
+        self._exemplar_at: dict[str, float] = {}
+        """When the next exchange of a service becomes an exemplar, at the earliest."""
         self._server_parts: dict[tuple[Any, ...], bytes] = {}
         self._client_parts: dict[tuple[Any, ...], bytes] = {}
         self._ends: dict[tuple[Any, ...], bytes] = {}
@@ -121,6 +124,7 @@ class Tracer:
         """Decide in this way from now on."""
         self.flush()
         self._server_parts.clear()  # routes may have changed
+        self._exemplar_at.clear()
         self.sampling = sampling
         self.threshold = sampling.threshold
         self.joins_clients = sampling.joins_clients or sampling.believes_clients
@@ -155,12 +159,12 @@ class Tracer:
             self.note((trace, exchange, ended, b"", 0, None))
         else:
             self.note((trace, exchange, ended, request.host, request.version, request.fields))
-        if now >= self._exemplar_at or now - exchange.started > _SLOW:
-            self._exemplar_at = now + _EXEMPLARS_APART
-            self._note_exemplar(trace, exchange, ended - exchange.started)
-
-    def _note_exemplar(self, trace: Trace, exchange: Exchange, seconds: float) -> None:
         service = _service_of(exchange.match)
+        if now >= self._exemplar_at.get(service, 0.0) or now - exchange.started > _SLOW:
+            self._exemplar_at[service] = now + _EXEMPLARS_APART
+            self._note_exemplar(trace, exchange, service, ended - exchange.started)
+
+    def _note_exemplar(self, trace: Trace, exchange: Exchange, service: str, seconds: float) -> None:
         self.exemplars.note(service, exchange.method, seconds, trace.trace_id, trace.span_id, time.time())
 
     def note(self, over: Over | Try) -> None:
@@ -227,8 +231,14 @@ class Tracer:
             if _USER_AGENT in names:
                 agent = fields.lines[names.index(_USER_AGENT)]
         who = exchange.client_ip, client.address, host, client.local_port, secure, agent
-        pieces.append(self._ends.get(who) or _remember(self._ends, who, spans.ends_part(*who)))
+        pieces.append(self._ends.get(who) or self.ends_part(*who))
         return spans.whole(pieces)
+
+    def ends_part(self, *who: Any) -> bytes:
+        """What a span says of who asked whom (`spans.ends_part`), remembered unless clients made it long."""
+        *_, host, _, _, agent = who
+        made = spans.ends_part(*who)
+        return _remember(self._ends, who, made) if len(host) + len(agent) <= _LONGEST_REMEMBERED else made
 
     def _server_part(self, key: tuple[Any, ...]) -> bytes:
         """What server spans have in common of exchanges that went alike."""
