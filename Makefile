@@ -36,7 +36,7 @@ unit: $(VENV)/collected ## Run all tests but tests/live, which start gateways an
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/live
 
 package: $(VENV)/release ## Build sdist and wheel, install them in fresh environments and as the image does, and use what is there
-	@PORTICO_FRESH=1 $(BIN)/pytest -n 2 --dist loadfile tests/live/test_package.py tests/live/test_image.py tests/deploy/test_compose.py
+	@PORTICO_FRESH=1 $(BIN)/pytest -n 2 --dist loadfile tests/live/test_package.py tests/live/test_image.py tests/live/test_generated_client.py tests/deploy/test_compose.py
 
 dist: $(VENV)/release ## Build sdist and wheel into dist/, byte by byte the same for the same commit
 	@$(BIN)/python -m tools.dist
@@ -96,7 +96,7 @@ outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer re
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy varnish caddy wrk chromium prometheus
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua lua-cjson haproxy varnish caddy wrk chromium prometheus
 
 clean: ## Remove the virtual environments and all caches
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -61,3 +61,17 @@ def test_what_cannot_be_read_ends_with_2_and_says_where() -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("nginx.conf:3: a ; is missing")
     assert portico("import", "nginx", "nowhere.conf").exit_code == 2
+
+
+def test_a_file_that_is_included_and_not_there_is_named_with_the_ways_out() -> None:
+    Path("nginx.conf").write_text("http {\n  include mime.types;\n}\n")
+    done = portico("import", "nginx", "nginx.conf")
+    assert done.exit_code == 2
+    assert "nginx.conf:2: the included file mime.types is not there; import what nginx -T prints" in done.stderr
+
+
+def test_a_prefix_is_for_nginx_alone() -> None:
+    Path("kong.yaml").write_text('_format_version: "3.0"\nroutes: [{name: a}]\n')
+    done = portico("import", "kong", "kong.yaml", "--prefix", ".")
+    assert done.exit_code == 2
+    assert "only files of nginx include others" in done.stderr

@@ -74,6 +74,10 @@ def test_a_line_in_words() -> None:
     )
 
 
+def test_what_is_empty_is_not_shown() -> None:
+    assert " user=" not in logs(f"{line(user='')}\n").stdout
+
+
 def test_an_event_in_words() -> None:
     done = logs(f"{json.dumps(EVENT)}\n")
     assert done.stdout.partition(" ")[2] == "WARNING instance cannot be reached instance=a:1\n"

@@ -65,6 +65,7 @@ def test_both_spellings_of_an_endpoint(loaded: Loader, written: str, url: str) -
         ("{clients: all}", "clients"),
         ("{certificate: a.pem}", "certificate and key go together"),
         ('{headers: {A: "x\\r\\ny"}}', "no header field can carry"),
+        ("{headers: {content-Length: 5}}", "which the gateway knows"),
         ("{resource: {'a b': c}}", "expected the name of an attribute"),
         ("{queue: 1KiB}", "queue"),
         ("{endpoints: 'http://c:4318'}", "endpoint"),

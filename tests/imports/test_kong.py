@@ -224,6 +224,31 @@ keyauth_credentials: [{consumer: ann, key: secret-2}]
     assert "secret-" not in found.imported.text
 
 
+def test_groups_hold_for_keys_though_another_consumer_has_a_token(kong: object) -> None:
+    found = kong(  # type: ignore[operator]
+        """
+services:
+- name: a
+  url: http://a
+  routes:
+  - {name: keys, paths: [/keys], plugins: [{name: key-auth}]}
+  - {name: tokens, paths: [/tokens], plugins: [{name: jwt}]}
+plugins: [{name: acl, config: {allow: [gold]}}]
+consumers:
+- {username: ann, keyauth_credentials: [{key: secret-1}], acls: [{group: gold}]}
+- {username: bob, jwt_secrets: [{key: issuer, secret: not-to-be-printed-0123456789-0123456789}]}
+""",
+        JWT_SECRET="s" * 32,
+    )
+    assert found.policies("keys")["authorize"].any_scopes == ["gold"]
+    assert found.closed() == {"tokens"}
+
+
+def test_a_secret_of_tokens_that_no_plugin_asks_for_is_reported(kong: object) -> None:
+    found = kong(SHOP + "  - {name: a, paths: [/a]}\nconsumers: [{username: bob, jwt_secrets: [{key: issuer}]}]")  # type: ignore[operator]
+    assert any("jwt_secrets of bob: no plugin jwt asks for a token" in said for said in found.remarks("left"))
+
+
 def test_a_shared_secret_is_read_from_the_environment(kong: object) -> None:
     found = kong(  # type: ignore[operator]
         """

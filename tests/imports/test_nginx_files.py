@@ -294,6 +294,46 @@ def test_a_location_inside_an_internal_one_is_internal(tmp_path: Path) -> None:
     assert written["/inner/x"]["respond"] == 404
 
 
+def test_locations_that_no_request_comes_to_are_left_as_a_whole(tmp_path: Path) -> None:
+    text = "http { server { return 301 https://a.test$request_uri;\n location /x {\n auth_basic staff; } } }"
+    left = [str(each) for each in imported(text, tmp_path).remarks if each.kind == "left"]
+    assert [each.partition("nginx.conf:")[2] for each in left] == ["2: left: location /x { … }: no request comes to it"]
+
+
+def test_a_location_whose_access_log_is_off_is_logged_all_the_same(tmp_path: Path) -> None:
+    text = "http { server {\n location / { access_log off; return 204; } } }"
+    assert any(":2: left: access_log off: there is one access log" in str(e) for e in imported(text, tmp_path).remarks)
+
+
+@pytest.mark.parametrize(("source", "closed"), [("$request_uri", True), ("$uri", False)])
+def test_a_list_of_redirects_is_a_map_of_paths(tmp_path: Path, source: str, closed: bool) -> None:
+    text = f'http {{ map {source} $new {{ default ""; /old /new; }} server {{ if ($new) {{ return 301 $new; }} }} }}'
+    left = [str(each) for each in imported(text, tmp_path).remarks if "a map of $uri in place of" in str(each)]
+    assert bool(left) == closed
+
+
+def test_networks_that_are_refused_are_closed_with_what_to_write(tmp_path: Path) -> None:
+    text = "http { geo $bad { default 0; 192.0.2.0/24 1; } server { if ($bad) { return 403; } } }"
+    assert any("write its networks into policies.ip_filter" in str(each) for each in imported(text, tmp_path).remarks)
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_closed"),
+    [
+        ("$request_uri !~ ^/x", False),
+        ("$request_uri !~ ^/x$", True),
+        ("$request_uri ~* union.*select", True),
+        ("$request_uri ~ ^/x$", False),
+        ("$uri !~ ^/x$", False),
+    ],
+)
+def test_a_condition_on_path_and_query_lets_nobody_through_who_was_refused(
+    condition: str, is_closed: bool, tmp_path: Path
+) -> None:
+    written = routes(f"if ({condition}) {{ return 403; }} location / {{ proxy_pass http://app; }}", tmp_path)
+    assert all(route.get("respond") in (403, 503) for route in written.values()) == is_closed
+
+
 # ---- locations inside others, and beside them, in nginx's order
 
 

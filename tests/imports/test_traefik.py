@@ -289,7 +289,31 @@ def test_redirects(traefik: Read) -> None:
     assert first.redirect is not None
     assert (first.redirect.to, first.redirect.status, first.hosts) == ("https://new.test/{g1}", 301, ("old.test",))
     assert {route.name for route in found.config.routes} == {"moved", "moved-2", "app"}
-    assert any("router plain: redirectScheme" in said for said in found.remarks("changed"))
+    assert any("router plain: redirectScheme" in said for said in found.remarks("left"))
+    assert any("router app: redirectScheme" in said for said in found.remarks("changed"))
+    assert any("router app: tls: no certificate is in this file" in said for said in found.remarks("changed"))
+
+
+def test_a_redirect_of_any_host_is_left_with_what_to_write(traefik: Read) -> None:
+    found = traefik("""
+  routers: {x: {rule: "PathPrefix(`/old`)", service: a, middlewares: [moved]}}
+  middlewares: {moved: {redirectRegex: {regex: "^https?://([^/]+)/old/(.*)", replacement: "https://${1}/new/${2}"}}}
+""")
+    assert any("its host is no plain name: write a route with redirect" in said for said in found.remarks("left"))
+
+
+def test_what_another_provider_defines_closes_the_route_and_says_so(traefik: Read) -> None:
+    found = traefik('  routers: {x: {rule: "Path(`/x`)", service: a, middlewares: [auth@consul]}}')
+    assert found.closed() == {"x"}
+    assert any("no middleware auth@consul in this file: copy" in said for said in found.remarks("left"))
+
+
+def test_fields_of_proxies_are_believed_by_the_gateways_own_list(traefik: Read) -> None:
+    found = traefik("""
+  routers: {x: {rule: "Path(`/x`)", service: a, middlewares: [ask]}}
+  middlewares: {ask: {forwardAuth: {address: "http://auth:1", trustForwardHeader: true}}}
+""")
+    assert any("trustForwardHeader" in said for said in found.remarks("changed"))
 
 
 # ---- TOML and Compose
@@ -351,6 +375,7 @@ services:
     [
         ("entryPoints: {web: {address: ':80'}}", ":1: the static configuration has no routers"),
         ("a: 1", ":1: no dynamic configuration"),
+        ("apiVersion: traefik.io/v1alpha1\nkind: IngressRoute", ":1: resources of Kubernetes are not read"),
         ("http: 7", ":1: http: expected a section"),
         ("http:\n  routers: {}", ":1: it has no routers"),
         ("http:\n  routers:\n  {{ range .x }}\n", r"; templates \(\{\{ … \}\}\) are not evaluated"),

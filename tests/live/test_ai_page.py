@@ -180,6 +180,7 @@ def mcp_gateway() -> Iterator[Gateway]:
         config = example("ai.md", "name: report", one).config
         config["services"]["heavy"]["url"] = heavy
         config["routes"][0]["headers"]["Mcp-Name"] = "slow"
+        config["policies"]["rate_limit"][0]["burst"] = 1000  # all clients here have one address
         pair = {"instances": [{"url": one}, {"url": two}], "sticky": {"issued": "Mcp-Session-Id"}}
         config["services"]["pair"] = {**pair, "default_routes": False}
         tight = {"rate_limit": {"burst": 1, "requests_per_minute": 0.001}}

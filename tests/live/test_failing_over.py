@@ -96,6 +96,12 @@ def scene() -> Iterator[Scene]:
                 {"service": "first", "path": "/small", "failover": {"service": "second", "on": [500], "max_body": 10}},
                 {
                     "service": "first",
+                    "path": "/priced",
+                    "failover": {"service": "second", "on": [500]},
+                    "policies": {"rate_limit": {"name": "tokens", "burst": 50, "cost": {"json": "/n", "default": 5}}},
+                },
+                {
+                    "service": "first",
                     "path": "/hooked",
                     "failover": {"service": "second", "on": every},
                     "policies": {"transform": {"response": [{"status": {404: 410}}]}, "compress": {"min_size": 1}},
@@ -192,3 +198,11 @@ def test_a_body_that_is_still_to_come_goes_to_the_other(scene: Scene) -> None:
         wire.send(b"3\r\ndef\r\n0\r\n\r\n")
         assert wire.receive().status == 200
     assert scene.second.requests[-1].body == b"abcdef"
+
+
+def test_what_it_costs_is_counted_for_the_service_that_answers(scene: Scene) -> None:
+    answer = scene.post("/priced/500")
+    assert (answer.status, answer.json()["backend"]) == (200, "second")
+    assert scene.gateway.logged(answer.get("x-request-id"))["cost"] == {"tokens": 5}
+    assert metric(scene.gateway, "gateway_cost_total", service="second", limit="tokens") == 5
+    assert not metric(scene.gateway, "gateway_cost_total", service="first", limit="tokens")

@@ -122,6 +122,16 @@ CASES: Final = [
     case("/old/book/12?x=1", 301),
     case("/old/book/x", 200, "/old/book/x"),
     case("/moved/a/b?c", 200, "/kept/a/b?c"),
+    case("/hand", 200, "/hand"),
+    case("/hand/a.css", 200, "/hand/a.css"),
+    case("/hand/a/b?c", 200, "/kept/a/b?c"),
+    case("/hands/a/b?c", 200, "/to/a/b?c"),
+    case("/hands", 200, "/hands"),
+    case("/numbers/7?a", 200, "/files/7?a"),
+    case("/early/a?b", 301),
+    case("/early", 410),
+    case("/handed/a/b?c", 200, "/v1/base/x?c"),
+    case("/named/a/b?c", 200, "/named/a/b?c"),
     case("/go/there?x=1", 302),
     case("/gone", 410),
     case("/text"),
@@ -184,3 +194,24 @@ def seen(answer: Message) -> dict[str, list[str]]:
     """What the service got of the fields that the file is about."""
     fields = [(name.lower(), value) for name, value in answer.json()["fields"]]
     return {name: [value for own, value in fields if own == name] for name in ("host", "x-seen", "x-own")}
+
+
+OWN: Final = "answer?Cache-Control=no-store"
+
+
+@pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed")
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/expires/x", ["max-age=3600"]),
+        (f"/expires/{OWN}", ["max-age=3600"]),
+        ("/expires/answer?status=404", []),
+        (f"/expires/{OWN}&status=404", ["no-store"]),
+        ("/expires/max/x", ["max-age=315360000"]),
+        (f"/expires/never/{OWN}", ["no-cache"]),
+        (f"/expires/off/{OWN}", ["no-store"]),
+    ],
+)
+def test_responses_may_be_kept_as_long_as_expires_says(both: Both, target: str, expected: list[str]) -> None:
+    for answer in both.ask(case(target)):
+        assert answer.all("cache-control") == expected

@@ -11,13 +11,14 @@ from live.render_beside import Both, beside
 from live.render_cases import CASES, HARD, Case, key
 from live.test_render_nginx import start_nginx
 from portico.render import render_nginx
-from support.nginx import module
+from support.nginx import lua_library, module
 from support.site import program
 from support.tokens import SECRET
 
 pytestmark = [
     pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed"),
     pytest.mark.skipif(module("ngx_http_lua_module") is None, reason="libnginx-mod-http-lua is not installed"),
+    pytest.mark.skipif(lua_library("cjson") is None, reason="lua-cjson is not installed"),
 ]
 
 

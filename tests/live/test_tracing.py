@@ -375,6 +375,34 @@ def test_a_client_that_leaves(gateway: Gateway, collector: Collector, shop: Back
     assert client.attributes["portico.cancelled"] is True
 
 
+def test_a_client_that_leaves_in_a_response(gateway: Gateway, collector: Collector, shop: Backend) -> None:
+    def endless(connection: Connection) -> None:
+        connection.next_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        connection.wait_for_end()
+
+    before, shop.script = shop.script, endless
+    shop.disconnect()
+    try:
+        with gateway.wire() as wire:
+            wire.send(request("GET", "/api/shop/stream"))
+            assert wire.socket.recv(12) == b"HTTP/1.1 200"
+        line = gateway.logged_path("/api/shop/stream")
+        server, client = collector.of(line["trace_id"], 2)
+    finally:
+        shop.script = before
+        shop.disconnect()
+    assert server.attributes["portico.reason"] == "client_closed"
+    assert client.attributes["portico.cancelled"] is True
+    assert client.attributes["http.response.status_code"] == 200
+    assert (server.failed, client.failed) == (False, False)
+
+
+def test_a_service_that_answers_what_stands_for_clients_that_left(gateway: Gateway, collector: Collector) -> None:
+    server, client = spans(gateway, collector, gateway.get("/api/shop/status/499"), 2)
+    assert server.attributes["http.response.status_code"] == client.attributes["http.response.status_code"] == 499
+
+
 def test_what_clients_choose_is_bounded_and_is_text(gateway: Gateway, collector: Collector) -> None:
     long = "p" * 5000
     answer = gateway.get(f"/api/shop/{long}?q=\xff{long}", f"User-Agent: \xe9{'u' * 9000}", "Host: \xff.test:99999999")

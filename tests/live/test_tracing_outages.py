@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.backend import Backend, Connection, Refusing
+from support.client import request
 from support.collector import Answer, Collector, Span
 from support.metrics import page
 from support.world import Gateway, until
@@ -125,6 +126,52 @@ def test_a_reload_changes_where_and_how_much_without_loss(backend: Backend) -> N
         assert not recorded(second, "/api/s/three") + recorded(second, "/api/s/four")
 
 
+def test_a_reload_changes_where_lines_of_the_log_go(backend: Backend) -> None:
+    def logging_to(collector: Collector | None) -> dict[str, Any]:
+        if collector is None:
+            return {"gateway": {}, "services": {"s": backend}}
+        otlp = {"endpoint": collector.url, "delay": "20ms", "records": ["access"]}
+        return {"gateway": {"log": {"otlp": otlp}}, "services": {"s": backend}}
+
+    def lines(collector: Collector) -> list[str]:
+        found = [log.body.string_value for log in collector.logs]
+        return [line for line in found if "/api/s/" in line]
+
+    with Collector() as first, Collector() as second, Gateway(logging_to(None)) as gateway:
+        gateway.get("/api/s/none")
+        for number, collector in enumerate((first, second, None, first)):
+            gateway.write(logging_to(collector))
+            gateway.reload()
+            answer = gateway.get(f"/api/s/{number}")
+            assert gateway.logged(answer.get("x-request-id"))["status_code"] == 200
+        until(lambda: lines(first) == ["GET /api/s/0 200", "GET /api/s/3 200"], "the first gets its own")
+        until(lambda: lines(second) == ["GET /api/s/1 200"], "so does the second")
+        assert not events(gateway, "a change of workers, embedded_redis, admin or log takes effect after a restart")
+
+
+def test_an_exchange_whose_route_a_reload_removes_has_its_span(backend: Backend) -> None:
+    may_end = threading.Event()
+
+    def slow(connection: Connection) -> None:
+        connection.next_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        may_end.wait(30)
+        connection.send(b"0\r\n\r\n")
+
+    backend.script = slow
+    with Collector() as collector:
+        own = config(backend, endpoint=collector.url)
+        with Gateway({**own, "routes": [{"service": "s", "path": "/gone"}]}) as gateway, gateway.wire() as wire:
+            wire.send(request("GET", "/gone/x"))
+            assert wire.socket.recv(12) == b"HTTP/1.1 200"
+            gateway.write(own)
+            gateway.reload()
+            may_end.set()
+            line = gateway.logged_path("/gone/x")
+            server, _ = collector.of(line["trace_id"], 2)
+            assert server.attributes["portico.service"] == "s"
+
+
 def test_contexts_of_clients_by_the_settings(backend: Backend) -> None:
     said = (f"traceparent: 00-{TRACE}-{PARENT}-01", "tracestate: a=1")
     with (
@@ -154,6 +201,18 @@ def test_contexts_of_clients_by_the_settings(backend: Backend) -> None:
         until(lambda: len(recorded(collector, "/api/s/half")) == flags["03"], "just those have spans")
         states = {each.get("tracestate") for each in backend.requests if str(each.get("traceparent")).endswith("-03")}
         assert states == {"ot=th:8"}
+
+        trusting = config(backend, endpoint=collector.url, sample=0)
+        trusting["gateway"]["trusted_proxies"] = ["127.0.0.1"]
+        gateway.write(trusting)
+        gateway.reload()
+        for lines in ((), ("traceparent: ff-1",)):
+            answer = gateway.get("/api/s/proxied", *lines)
+            trace = gateway.logged(answer.get("x-request-id"))["trace_id"]
+            assert backend.requests[-1].all("traceparent") == [f"00-{trace}-{trace[16:]}-02"]
+        newer = f"cc-{TRACE}-{PARENT}-00-x"
+        gateway.get("/api/s/proxied", f"traceparent: {newer}")
+        assert backend.requests[-1].all("traceparent") == [newer]
 
 
 def test_the_variables_of_opentelemetry(backend: Backend) -> None:
@@ -196,6 +255,17 @@ def test_the_variables_of_opentelemetry(backend: Backend) -> None:
             assert {each.get("x-key") for each in collector.headers} == {"a b"}
             assert {"/v1/traces", "/v1/metrics", "/v1/logs"} == set(collector.paths)
             assert {each.get("content-encoding") for each in collector.headers} == {None}
+
+
+def test_a_question_without_an_answer_has_the_reason(backend: Backend) -> None:
+    with Refusing() as away, Collector() as collector:
+        own = config(backend, endpoint=collector.url)
+        own["policies"] = {"auth": {"forward": {"url": f"{away.url}/check"}}}
+        with Gateway(own) as gateway:
+            gateway.clean = False
+            answer = gateway.get("/api/s/x")
+            _, asked = collector.of(gateway.logged(answer.get("x-request-id"))["trace_id"], 2)
+            assert (answer.status, asked.attributes["error.type"]) == (503, "upstream_refused")
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         distrusted = start(tls=authority.server_context(authority.leaf("localhost")))
         dead = stack.enter_context(Refusing())
         services: dict[str, dict[str, Any]] = {
-            "dead": {"url": dead.url, "health_check": {"interval": "200ms"}},
+            "dead": {"url": dead.url},
+            "checked": {"url": dead.url, "health_check": {"interval": "200ms"}},
             "refusing": {"url": stack.enter_context(Refusing()).url},
             "slow": {"url": start(hangs).url, "timeout": "300ms"},
             "expired": {"url": f"https://localhost:{expired.port}", "tls": {"ca": str(authority.ca)}},
@@ -111,9 +112,9 @@ def test_an_instance_out_of_reach_is_an_event_and_shown_at_once(gateway: Gateway
 
 
 def test_a_dead_one_fails_its_checks_too(gateway: Gateway) -> None:
-    (event,) = until(lambda: events(gateway, "instance down", "dead"))
+    (event,) = until(lambda: events(gateway, "instance down", "checked"))
     assert "Connection refused" in event["error"]
-    assert any(line.startswith("dead ") and " unhealthy down " in line for line in commanded(gateway, "services")[1])
+    assert any(line.startswith("checked ") and " unhealthy down " in line for line in commanded(gateway, "services")[1])
 
 
 def test_an_attempt_that_failed_shows_where_another_succeeded(gateway: Gateway) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,14 +37,18 @@ def span(trace: int = 1) -> bytes:
 
 
 @contextmanager
-def exporting(url: str, **settings: Any) -> Iterator[Exporter]:
+def exporting(url: str, lock: Path | None = None, **settings: Any) -> Iterator[Exporter]:
     written = CollectorSettings(endpoint=url, **settings)
     wrap = wrapping(resource("edge", {"a": "é\udc80"}, "worker-0"), scope())
-    exporter = Exporter(written.collector("traces"), wrap, Loop())
+    exporter = Exporter(written.collector("traces"), wrap, Loop(), lock)
     try:
         yield exporter
     finally:
         exporter.close(5)
+
+
+def _has_failed(exporter: Exporter) -> bool:
+    return exporter._failing_since > 0
 
 
 def _has_sent(exporter: Exporter, count: int) -> bool:
@@ -133,6 +140,24 @@ def test_garbage_is_an_outage(answer: bytes, caplog: pytest.LogCaptureFixture) -
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"])
+def test_an_answer_that_never_ends_is_an_outage(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    def drip(connection: Connection) -> None:
+        connection.next_request()
+        connection.send(head)
+        with contextlib.suppress(OSError):
+            while True:
+                connection.send(b"y")
+                time.sleep(0.02)
+
+    with Backend(drip) as backend, exporting(backend.url, timeout=0.3) as exporter:
+        exporter.add(span())
+        exporter.flush()
+        until(lambda: caplog.records, "it is told")
+        assert caplog.records[0].__dict__["reason"] == "TimeoutError: timed out"
+    assert exporter.dropped[FAILED] == 1
+
+
 def test_a_collector_that_asks_for_peace_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     answers = [Answer(429, {"Retry-After": "0"}), Answer(503), Answer(200)]
@@ -146,6 +171,30 @@ def test_a_collector_that_asks_for_peace_is_asked_again(caplog: pytest.LogCaptur
     assert len(collector.spans) == 1
 
 
+def test_of_several_processes_one_reports_an_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    lock = tmp_path / "lock"
+    with Refusing() as away:
+        with exporting(away.url, lock) as first, exporting(away.url, lock) as second, exporting(away.url) as other:
+            for exporter in (first, second, other):
+                exporter.add(span())
+                exporter.flush()
+                until(functools.partial(_has_failed, exporter), "it has noticed")
+            assert len(caplog.records) == 2, "one of those with a lock, and the one without"
+            with Collector(away.port):
+                until(lambda: all(each.sent == 1 for each in (first, second, other)), "all is taken")
+            until(lambda: len(caplog.records) == 4, "the same report the end")
+            assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO", "INFO"]
+        with exporting(away.url, lock) as next_one:
+            next_one.add(span())
+            next_one.flush()
+            until(lambda: len(caplog.records) == 5, "those before have left")
+    with exporting(away.url, tmp_path / "no" / "lock") as alone:
+        alone.add(span())
+        alone.flush()
+        until(lambda: len(caplog.records) == 6, "without a lock it reports")
+
+
 def test_what_does_not_fit_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     with Refusing() as away, exporting(away.url, queue="1MiB") as exporter:
         for trace in range(1, 100_001):
@@ -155,7 +204,25 @@ def test_what_does_not_fit_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
         assert waiting <= 1 << 20
         assert 0 < exporter.dropped[QUEUE] < 100_000
     assert sum(exporter.dropped.values()) == 100_000
-    assert len(caplog.records) == 1
+    assert len([record for record in caplog.records if "cannot be exported" in record.getMessage()]) == 1
+
+
+def test_what_a_slow_collector_leaves_no_place_for_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    go_on = threading.Event()
+
+    def slow() -> Answer:
+        go_on.wait(30)
+        return Answer(200)
+
+    with Collector() as collector, exporting(collector.url, queue="1MiB") as exporter:
+        collector.answer = slow
+        for trace in range(1, 100_001):
+            exporter.add(span(trace))
+        assert exporter.dropped[QUEUE]
+        assert [record.getMessage() for record in caplog.records] == [
+            "traces are dropped: the collector takes them more slowly than they come"
+        ]
+        go_on.set()
 
 
 def test_a_kept_connection_that_was_closed_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:

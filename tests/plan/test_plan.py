@@ -150,7 +150,7 @@ def opening() -> Iterator[tuple[str, str]]:
 def test_an_open_route_under_a_guarded_one(route: str, of: str) -> None:
     found = planned(f"{SHOP}\n{GUARDED}\n{KEYS}", f"{SHOP}\n{GUARDED}\n{KEYS}\nroutes: [{route}]")
     warnings = [change.warning for change in found.warnings]
-    expected = f"it takes requests that {of} took, and asks nobody who they are, as that did"
+    expected = f"it takes requests that {of} took, which asked who they are, and asks nobody"
     assert warnings == ([expected] if of else [])
 
 
@@ -166,6 +166,12 @@ def test_secrets_are_compared_and_not_shown() -> None:
     (change,) = planned(text % ("a" * 40), text % ("b" * 40)).changes
     assert change.details == ("admin_token: (a secret) → (a secret)",)
     assert planned(text % ("a" * 40), text % ("a" * 40)).changes == ()
+
+
+def test_a_list_that_was_empty_is_told_by_its_elements_alone() -> None:
+    new = f"{SHOP}\ngateway: {{listen: [{{name: web, port: 8000}}]}}"
+    (change,) = planned(SHOP, new).changes
+    assert change.details == ("listen.web: added",)
 
 
 def test_sides_of_a_split() -> None:

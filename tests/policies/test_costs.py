@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import brotli
 import pytest
 from pydantic import ValidationError
 
+from portico.core.codings.zstandard import encode_zstd
 from portico.policies.costs import CostSettings
 from portico.policies.costs.reading import CostReading, EventReader, Pointers
 
@@ -91,3 +97,22 @@ def test_nothing_is_read_where_nothing_can_be_found() -> None:
     assert [reading.reader(kind, ()) for kind in kinds] == [None] * len(kinds)
     assert reading.reader(b"application/json", (b"unknown",)) is None
     assert reading.reader(b"Application/JSON; charset=utf-8", ()) is not None
+
+
+ENCODE: dict[bytes, Callable[[bytes], bytes]] = {
+    b"gzip": gzip.compress,
+    b"deflate": zlib.compress,
+    b"br": brotli.compress,
+    b"zstd": partial(encode_zstd, level=3),
+}
+
+
+@pytest.mark.parametrize("coding", ENCODE)
+def test_a_word_repeated_as_often_as_can_be_hides_no_cost(coding: bytes) -> None:
+    encode = ENCODE[coding]
+    reading = CostReading(CostSettings.model_validate({"json": "/usage/total"}))
+    for size, cost in ((1000, 5), (8 << 20, 5), (24 << 20, None)):
+        reader = reading.reader(b"application/json", (coding,))
+        assert reader is not None
+        reader.feed(encode(b'{"text": "' + b"a" * size + b'", "usage": {"total": 5}}'))
+        assert reader.cost() == cost

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import jsonschema  # type: ignore[import-untyped]
-import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -227,6 +225,9 @@ def test_the_table_names_keys_that_there_are() -> None:
 
 def is_valid(text: str) -> None:
     """The resources are as Kubernetes and the Gateway API demand them, as far as both say it without a cluster."""
+    import jsonschema  # type: ignore[import-untyped]  # they take two seconds, which every process would pay
+    import kubernetes_validate  # type: ignore[import-untyped]
+
     seen = set()
     for each in yaml.safe_load_all(text):
         if each is None:

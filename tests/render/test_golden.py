@@ -15,7 +15,7 @@ import pytest
 from documentation.examples import Example, examples
 from portico.config import ConfigError, load_config, load_text
 from portico.render import TARGETS, Rendering, render_nginx
-from support.nginx import module
+from support.nginx import lua_library, module
 from support.site import output_of, program
 
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -90,6 +90,7 @@ def test_nginx_takes_it(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(module("ngx_http_lua_module") is None, reason="libnginx-mod-http-lua is not installed")
+@pytest.mark.skipif(lua_library("cjson") is None, reason="lua-cjson is not installed")
 def test_nginx_takes_it_with_lua(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "k" * 32)
     is_taken(rendered_with_lua("guards"), tmp_path)

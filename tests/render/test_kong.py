@@ -368,3 +368,17 @@ def test_a_redirect_encodes_what_kong_has_decoded() -> None:
     assert 'text:gsub("[^!-%[%]-~]"' in lua
     assert f":sub({len('/café'.encode()) + 2})" in lua  # the slash behind the prefix, too
     assert 'Location = "/" .. path ..' in lua
+
+
+def test_a_guarded_route_that_kong_cannot_tell_from_others_closes_its_path() -> None:
+    rendering = rendered(
+        BEGIN
+        + "  - {name: x, path: /x, query: {q: true}, service: a, policies: {ip_filter: {allow: [10.0.0.0/8]}}}\n"
+        + "  - {name: y, path: /x, service: a}\n  - {name: z, path: /, headers: {X-A: '1'}, service: a}\n"
+    )
+    kong = Kong(rendering.files["kong.yaml"])
+    for path in ("/x", "/x/", "/x/y"):
+        for fields in ({}, {"x-a": ["1"]}):
+            found = kong.asked("GET", path, HOST, fields)
+            assert found is not None
+            assert (found.status, found.others) == (503, ())

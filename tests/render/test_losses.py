@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from portico.config import load_text
 from portico.policies import POLICY_SETTINGS
-from portico.render import Rendering, render_nginx
+from portico.render import TARGETS, Rendering, render_nginx
 from portico.render.policies import OPEN, guards_of
 
 BEGIN = "services: {a: {url: 'http://127.0.0.1:9001', default_routes: false}}\nroutes:\n"
@@ -31,6 +33,13 @@ def test_a_loss_names_file_and_line() -> None:
     (loss,) = rendering.losses
     assert (loss.file, loss.line, loss.what) == ("edge.yaml", 6, "routes[1].trailers")
     assert str(loss) == "edge.yaml:6: routes[1].trailers: this is not rendered"
+
+
+@pytest.mark.parametrize("target", ["envoy", "haproxy", "kong", "nginx"])
+def test_endpoints_that_are_off_are_no_loss(target: str) -> None:
+    text = "gateway: {endpoints: {root: false, health: false, metrics: false, docs: false, auth: false}}\n"
+    losses = TARGETS[target](load_text(f"{text}{BEGIN}  - {{path: /x, service: a}}\n", "edge.yaml", {})).losses
+    assert not [loss.what for loss in losses if "endpoints" in loss.what]
 
 
 def test_a_route_whose_guard_is_lost_is_closed() -> None:

@@ -69,3 +69,8 @@ def module(name: str) -> Path | None:
     found = re.search(r"--modules-path=(\S+)", output_of(nginx, "-V")) if nginx else None
     path = Path(found[1]) / f"{name}.so" if found else None
     return path if path and path.exists() else None
+
+
+def lua_library(name: str) -> Path | None:
+    """The file of a library for Lua written in C, or None where it is not installed."""
+    return next(Path("/").glob(f"usr/lib/*/lua/5.1/{name}.so"), None)

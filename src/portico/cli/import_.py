@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Source(StrEnum):
-    """Whose words."""
+    """The system that the file is for."""
 
     NGINX = "nginx"
     KONG = "kong"
@@ -26,8 +26,8 @@ class Source(StrEnum):
 
 
 def import_(
-    source: Annotated[Source, typer.Argument(help="Whose words the file is in.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file; what it includes is read, too.")],
+    source: Annotated[Source, typer.Argument(help="The system that the file is for.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file; what nginx includes in it is read, too.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write, in place of stdout.")
     ] = None,
@@ -37,7 +37,7 @@ def import_(
     ] = "",
     prefix: Annotated[
         Path | None,
-        typer.Option("--prefix", metavar="DIR", help="Where relative names in the file begin, as nginx -p has it."),
+        typer.Option("--prefix", metavar="DIR", help="Where relative names in nginx's file begin, as nginx -p has it."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     lossy: Annotated[bool, typer.Option("--lossy", help="End with 0 although something changed or was left.")] = False,
@@ -51,6 +51,8 @@ def import_(
 
     if report == "-" and output is None:
         raise typer.BadParameter("stdout has the configuration: name a file by --output", param_hint="--report")
+    if prefix is not None and source is not Source.NGINX:
+        raise typer.BadParameter("only files of nginx include others", param_hint="--prefix")
     for path in (output, Path(report) if report not in ("", "-") else None):
         if path is not None and path.exists() and not force:
             fail_usage(f"portico: {path} is there already; --force writes over it")

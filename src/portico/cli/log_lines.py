@@ -109,7 +109,7 @@ def _rest(line: Line) -> str:
     fields = line.get("fields")
     if isinstance(fields, dict):
         more |= fields
-    return " ".join(f"{name}={value}" for name, value in more.items())
+    return " ".join(f"{name}={value}" for name, value in more.items() if value != "")
 
 
 def _time(line: Line) -> str:

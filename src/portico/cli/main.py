@@ -75,7 +75,11 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         routes: ("portico routes",),
         plan: ("portico plan new.yaml --from portico.yaml", "portico plan new.yaml --from portico.yaml --format json"),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
-        import_: ("portico import nginx /etc/nginx/nginx.conf", "portico import nginx nginx.conf --output edge.yaml"),
+        import_: (
+            "portico import nginx /etc/nginx/nginx.conf",
+            "portico import kong kong.yaml --output portico.yaml --report report.txt",
+            "portico import traefik docker-compose.yml --output portico.yaml",
+        ),
         schema: ("portico schema > portico.schema.json",),
         password: ("portico password", "pass show ada | portico password"),
     },

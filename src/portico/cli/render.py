@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Target(StrEnum):
-    """Whose words."""
+    """The system to render for."""
 
     ENVOY = "envoy"
     GATEWAY_API = "gateway-api"
@@ -28,7 +28,7 @@ class Target(StrEnum):
 
 def render(
     context: typer.Context,
-    target: Annotated[Target, typer.Argument(help="Whose words.")],
+    target: Annotated[Target, typer.Argument(help="The system to render for.")],
     file: FileArgument = None,
     config: ConfigOption = None,
     output: Annotated[

@@ -19,6 +19,7 @@ DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 """Where collectors listen for OTLP over HTTP, unless they are told otherwise."""
 _GRPC_PORT: Final = 4317
 _SIGNAL_PATH: Final = re.compile(r"/v1/(?:traces|metrics|logs)/?$")
+_WRITTEN: Final = frozenset({"content-type", "content-length", "content-encoding", "transfer-encoding", "connection"})
 _ATTRIBUTE: Final = re.compile(r"[!-~]{1,255}")
 
 
@@ -51,6 +52,15 @@ def _protocol(value: Any) -> Any:
     return value
 
 
+def _own_header(name: str) -> str:
+    if name.lower() in _WRITTEN:
+        raise ValueError("says what is in the request, which the gateway knows: leave it out")
+    return name
+
+
+_OwnHeader = Annotated[HeaderName, AfterValidator(_own_header)]
+
+
 def _header_value(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
     if not re.fullmatch(r"[ -~]*", text) or text != text.strip():
@@ -78,7 +88,7 @@ class CollectorSettings(Section):
     """The path that is asked in place of that one, where a collector has another."""
     protocol: Annotated[Literal["http/protobuf"], BeforeValidator(_protocol)] = "http/protobuf"
     """What is spoken there: OTLP over HTTP in its binary form. There is no other."""
-    headers: dict[HeaderName, Annotated[SecretStr, AfterValidator(_header_value)]] = {}
+    headers: dict[_OwnHeader, Annotated[SecretStr, AfterValidator(_header_value)]] = {}
     """Fields of each request, such as `Authorization`; their values are secret."""
     compression: Literal["gzip", "none"] = "none"
     """Whether requests are compressed, to a tenth or less; that takes a few microseconds for each exchange."""

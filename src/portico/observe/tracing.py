@@ -33,11 +33,17 @@ _MOST_TRIES: Final = 64
 """Client spans that one exchange has, at most."""
 _MOST_PARTS: Final = 4096
 """Parts of spans that are remembered."""
+_LONGEST_REMEMBERED: Final = 512
+"""Bytes that clients chose in such a part, at most."""
 _EXEMPLARS_APART: Final = 0.01
 _SLOW: Final = 0.1
-"""Seconds between two exchanges that become exemplars; slower ones than the second value always do."""
+"""Seconds between two exchanges of a service that become exemplars; slower ones than the second value always do."""
+_FAILED: Final = 400
+"""The lowest status of a try that has failed."""
 _LEFT: Final = 499
 """The status in the log of an exchange whose client left before there was any."""
+_OWN: Final = "gateway"
+"""What stands for a service where the gateway answers itself."""
 _TOGETHER: Final = 64
 """Spans that are made at once."""
 _USER_AGENT: Final = b"user-agent"
@@ -107,7 +113,8 @@ class Tracer:
         self._over: list[Over | Try] = []
         """What has ended, and is no span yet."""
         self._is_planned = False
-        self._exemplar_at = 0.0
+        self._exemplar_at: dict[str, float] = {}
+        """When the next exchange of a service becomes an exemplar, at the earliest."""
         self._server_parts: dict[tuple[Any, ...], bytes] = {}
         self._client_parts: dict[tuple[Any, ...], bytes] = {}
         self._ends: dict[tuple[Any, ...], bytes] = {}
@@ -117,6 +124,7 @@ class Tracer:
         """Decide in this way from now on."""
         self.flush()
         self._server_parts.clear()  # routes may have changed
+        self._exemplar_at.clear()
         self.sampling = sampling
         self.threshold = sampling.threshold
         self.joins_clients = sampling.joins_clients or sampling.believes_clients
@@ -151,12 +159,12 @@ class Tracer:
             self.note((trace, exchange, ended, b"", 0, None))
         else:
             self.note((trace, exchange, ended, request.host, request.version, request.fields))
-        if now >= self._exemplar_at or now - exchange.started > _SLOW:
-            self._exemplar_at = now + _EXEMPLARS_APART
-            self._note_exemplar(trace, exchange, ended - exchange.started)
-
-    def _note_exemplar(self, trace: Trace, exchange: Exchange, seconds: float) -> None:
         service = _service_of(exchange.match)
+        if now >= self._exemplar_at.get(service, 0.0) or now - exchange.started > _SLOW:
+            self._exemplar_at[service] = now + _EXEMPLARS_APART
+            self._note_exemplar(trace, exchange, service, ended - exchange.started)
+
+    def _note_exemplar(self, trace: Trace, exchange: Exchange, service: str, seconds: float) -> None:
         self.exemplars.note(service, exchange.method, seconds, trace.trace_id, trace.span_id, time.time())
 
     def note(self, over: Over | Try) -> None:
@@ -190,11 +198,12 @@ class Tracer:
         trace, exchange, ended, host, version, fields = over
         match, client, context = exchange.match, exchange.stream.client, trace.context
         handling, route = match.handling, None if match.route is None else match.route.name
-        if route is not None and context is None and route not in self.routes:
+        service = _service_of(match)
+        if service == _OWN and context is None and route not in self.routes:
             return b""  # monitors ask for the gateway's own paths all the time
         secure, trace_id = client.secure, trace.trace_id
         key = (
-            *(exchange.method, route, _service_of(match), exchange.status, exchange.reason, exchange.cache),
+            *(exchange.method, route, service, exchange.status, exchange.reason, exchange.cache),
             *(version, secure, None if handling is None else handling.version),
         )
         pieces = [
@@ -222,13 +231,19 @@ class Tracer:
             if _USER_AGENT in names:
                 agent = fields.lines[names.index(_USER_AGENT)]
         who = exchange.client_ip, client.address, host, client.local_port, secure, agent
-        pieces.append(self._ends.get(who) or _remember(self._ends, who, spans.ends_part(*who)))
+        pieces.append(self._ends.get(who) or self.ends_part(*who))
         return spans.whole(pieces)
+
+    def ends_part(self, *who: Any) -> bytes:
+        """What a span says of who asked whom (`spans.ends_part`), remembered unless clients made it long."""
+        *_, host, _, _, agent = who
+        made = spans.ends_part(*who)
+        return _remember(self._ends, who, made) if len(host) + len(agent) <= _LONGEST_REMEMBERED else made
 
     def _server_part(self, key: tuple[Any, ...]) -> bytes:
         """What server spans have in common of exchanges that went alike."""
         method, route, service, status, reason, cache, version, secure, of_service = key
-        status = status if status != _LEFT else 0
+        status = 0 if status == _LEFT and reason is not None else status  # a service may answer so, too
         is_failed = status >= 500 or (reason is not None and REASONS.get(reason, 0) >= 500)
         made = spans.server_part(
             method,
@@ -253,8 +268,10 @@ class Tracer:
             method, target, query = exchange.method, over.match.target, exchange.query
         else:
             method, target, query = question.method.decode(), question.target, b""
+        is_cancelled = over.is_given_up and over.error is None and over.status < _FAILED
         key = (
-            *(method, instance.name, over.peer, over.service, over.status, over.error, over.resend),
+            *(method, instance.name, over.peer, over.service, over.status),
+            *(spans.CANCELLED if is_cancelled else over.error, over.resend),
             over.role,
         )
         pieces = [
@@ -297,7 +314,7 @@ def _service_of(match: RouteMatch) -> str:
     if match.handling is not None:
         name: str = match.handling.service_name
         return name
-    return "gateway" if match.route is not None else "none"
+    return _OWN if match.route is not None else "none"
 
 
 def _nowhere(span: bytes) -> None:
@@ -400,6 +417,8 @@ class Try:
     status = 0
     error: str | None = None
     ended = 0.0
+    is_given_up = False
+    """Whether it was left before its end: another was faster, or the client has gone."""
 
     def __init__(self, trace: Trace, exchange: Exchange, instance: Any, service: str) -> None:
         self.trace = trace

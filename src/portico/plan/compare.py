@@ -121,7 +121,7 @@ class _Comparison:
                 f"route {second.name}",
                 effect=Effect.LOOSENED,
                 where=_place(self.new, second.source),
-                warning=f"it takes requests that route {first.name} took, and asks nobody who they are, as that did",
+                warning=f"it takes requests that route {first.name} took, which asked who they are, and asks nobody",
             )
 
     def _added(self, route: ResolvedRoute) -> Change:

@@ -35,6 +35,8 @@ def differences(old: Any, new: Any, without: Collection[str] = ()) -> list[str]:
     for path in {**after, **before}:
         one, other = before.get(path, _NOTHING), after.get(path, _NOTHING)
         if one is _NOTHING or other is _NOTHING:
+            if path in (known[0] if one is _NOTHING else known[1]):
+                continue  # an empty list of one side, of which the elements of the other have lines
             whole = _missing(path, known[0] if one is _NOTHING else known[1])
             if whole != path:  # a part that is new or gone as a whole is one line
                 lines[f"{_written(whole)}: {'added' if one is _NOTHING else 'removed'}"] = None

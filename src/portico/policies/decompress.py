@@ -57,20 +57,24 @@ class DecompressSettings(Settings):
 
 
 class Decoding:
-    """Undoes the codings of one body. What it raises is a MessageError, which says what is wrong with the body."""
+    """Undoes the codings of one body. What it raises is a MessageError, which says what is wrong with the body.
 
-    __slots__ = ("_decoders", "_max_ratio", "_max_size", "_received")
+    A body may become `max_ratio` times its size, and `allowance` bytes more.
+    """
 
-    def __init__(self, codings: Sequence[bytes], max_size: int, max_ratio: int) -> None:
+    __slots__ = ("_allowance", "_decoders", "_max_ratio", "_max_size", "_received")
+
+    def __init__(self, codings: Sequence[bytes], max_size: int, max_ratio: int, allowance: int = _ALLOWANCE) -> None:
         self._max_size = max_size
         self._max_ratio = max_ratio
+        self._allowance = allowance
         self._received = 0
         self._decoders = [decoder(coding, 0) for coding in reversed(codings)]
 
     def feed(self, data: bytes) -> bytes:
         """What a further piece becomes."""
         self._received += len(data)
-        by_ratio = self._received * self._max_ratio + _ALLOWANCE
+        by_ratio = self._received * self._max_ratio + self._allowance
         most = min(self._max_size, by_ratio)
         try:
             for each in self._decoders:

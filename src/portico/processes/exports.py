@@ -10,7 +10,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 from portico.config.telemetry import CollectorSettings
 
@@ -23,10 +25,11 @@ _RETIRING: Final = 60.0
 
 
 class Exports:
-    """`process` is what the process is called in the resource."""
+    """`process` is what the process is called in the resource; `directory` is that of all the gateway's processes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, process: str) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, process: str, directory: Path) -> None:
         self._loop = loop
+        self._directory = directory
         self._process = process
         self._current: dict[str, tuple[CollectorSettings, Exporter]] = {}
         self._retiring: list[Exporter] = []
@@ -63,7 +66,9 @@ class Exports:
         from portico.observe.otlp.resource import resource, scope
 
         said = resource(settings.service_name, settings.resource, self._process)
-        return Exporter(settings.collector(signal), wrapping(said, scope()), self._loop)
+        collector = settings.collector(signal)
+        lock = self._directory / f"{signal}-{crc32(collector.url.encode()):08x}.lock"
+        return Exporter(collector, wrapping(said, scope()), self._loop, lock)
 
     def _retire(self, exporter: Exporter) -> None:
         """Exchanges under way may still hand their spans to it, where there is no other."""

@@ -95,12 +95,12 @@ class Gateway:
         self.metrics = metrics
         self.overload = overload or Overload()
         self._count = metrics.observe
-        self._log, self._details = log, details
+        self._details = details
         self._ending: Exchange | None = None
         """The exchange whose record comes next, where there is something to add to it."""
         self._spanned: tuple[Callable[[AccessRecord], None], str]
         """What takes the record that comes next, and the id of its span."""
-        self._add_record = None if log is None else self._add_detailed if details else log.add
+        self.log_to(log)
         self._log_from = log_from
         self._loop = loop
         self._tracer: Tracer | None = None
@@ -285,6 +285,11 @@ class Gateway:
             )
 
     # ---- off the main path
+
+    def log_to(self, log: Log | None) -> None:
+        """Have this log take the records of exchanges that end from now on."""
+        self._log = log
+        self._add_record = None if log is None else self._add_detailed if self._details else log.add
 
     def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:
         """Have these called with every exchange that has been observed; without any, they cost nothing."""

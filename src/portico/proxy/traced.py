@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from portico.core.errors import UpstreamError
 from portico.core.exchange import Exchange
 from portico.core.messages import ResponseHead
+from portico.core.trace_context import RANDOM, trace_context
 from portico.observe.tracing import Trace, Try, trace_of
 from portico.proxy.attempt import Attempt
 from portico.proxy.forward import Forwarding
@@ -43,13 +44,22 @@ def with_trace(compose: Compose) -> Compose:
         except AttributeError:  # it began before traces were wanted
             return head
         if trace is None:
-            return head if exchange.trusted else head.replace(_NOT_SAMPLED, _FLAGS[0], 1)
+            return _not_recorded(head, exchange) if exchange.trusted else head.replace(_NOT_SAMPLED, _FLAGS[0], 1)
         found = trace.trying.get(instance)
         if found is not None and found.is_usual and not exchange.trusted:
             return head.replace(_NOT_SAMPLED, _FLAGS[1], 1)
         return _with_lines(head, trace.lines(exchange, instance, handling.service_name))
 
     return traced_head
+
+
+def _not_recorded(head: bytes, exchange: Exchange) -> bytes:
+    """The head of a trusted proxy's request: its context passes as it came, and without one a trace begins here."""
+    request = exchange.request
+    if request is None or trace_context(request.fields) is not None:
+        return head
+    end = head.index(b"\r\n", head.index(_TRACEPARENT) + 2)
+    return b"".join((head[: end - 2], b"%02x" % RANDOM, head[end:]))
 
 
 def _with_lines(head: bytes, lines: bytes) -> bytes:
@@ -88,6 +98,12 @@ class _Spanned(_Attempt):
         found = self.span()
         if found is not None:
             found.error = error.reason
+
+    def drop(self) -> None:
+        found = self.span()
+        if found is not None:
+            found.is_given_up = True
+        super().drop()
 
     def leave(self) -> Instance | None:
         instance = super().leave()

@@ -96,8 +96,8 @@ class InstanceAsker:
         try:
             reply = await self._ask(question._replace(lines=[*question.lines, span.line]))
             span.status = reply.status
-        except UnansweredError:
-            span.error = "upstream_unanswered"
+        except UnansweredError as error:
+            span.error = error.__cause__.reason if isinstance(error.__cause__, UpstreamError) else "overloaded"
             raise
         finally:
             span.is_over()

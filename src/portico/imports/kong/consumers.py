@@ -43,6 +43,9 @@ def read_consumers(entities: Entities, draft: Draft) -> Reading:
         if not name:
             raise SourceError(credential.where, f"{credential.name}: there is no consumer {owner}")
         _credential(plugin, credential, parts[name], reading)
+    if not any(plugin.name == "jwt" for plugin in entities.plugins):
+        for credential, name in reading.credentials.get("jwt", ()):
+            draft.left(credential.where, f"jwt_secrets of {name}", "no plugin jwt asks for a token", parts[name])
     reading.anonymous_refused |= _plugins_of(entities, names, parts, draft)
     draft.consumers = list(parts.values())
     return reading

@@ -46,7 +46,7 @@ _AUTH_KEYS: Final = ("anonymous", "hide_credentials", "run_on_preflight", "realm
 def _auth(plugin: Plugin, reading: Reading, key: str, settings: dict[str, Any]) -> Piece:
     """A way to come in. Kong asks for all of several, unless each admits the same anonymous consumer."""
     anonymous = plugin.config.text_at("anonymous")
-    if reading.auth_plugins > 1 and not anonymous:
+    if len(reading.auth) > 1 and not anonymous:
         return closed("Kong asks for the credentials of all these plugins, Portico for those of one")
     auth: dict[str, Any] = {key: settings}
     if anonymous and anonymous not in reading.anonymous_refused:
@@ -103,7 +103,7 @@ def acl(plugin: Plugin, reading: Reading) -> Piece:
     """`acl`: groups are scopes of consumers."""
     allow = plugin.config.get("allow" if plugin.config.has("allow") else "whitelist").texts()
     deny = plugin.config.get("deny" if plugin.config.has("deny") else "blacklist").texts()
-    if reading.credentials.get("jwt"):
+    if "jwt" in reading.auth:
         return closed(
             "a token says itself which scopes it has; groups of consumers are not asked for those with tokens"
         )

@@ -88,7 +88,7 @@ def _by(plugin: Plugin, reading: Reading, key: str = "limit_by") -> Any:
     if by in ("consumer", "credential"):
         if by == "credential":
             reading.changed(plugin, key, "it is counted by consumer")
-        return "consumer" if reading.auth_plugins else "client_ip"
+        return "consumer" if reading.auth else "client_ip"
     if by == "ip":
         return "client_ip"
     if by == "header" and plugin.config.has("header_name"):

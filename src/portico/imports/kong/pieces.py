@@ -34,8 +34,8 @@ class Reading:
     """The names of consumers who have a guard of their own, and so do not stand for callers without credentials."""
     hashed: bool = False
     """Whether passwords of the file are hashes of Kong's."""
-    auth_plugins: int = 0
-    """How many plugins of the route check who asks."""
+    auth: frozenset[str] = frozenset()
+    """The plugins of the route that check who asks, by name."""
 
     def changed(self, plugin: Plugin, key: str, why: str) -> None:
         """A key of the plugin's configuration means something else here."""

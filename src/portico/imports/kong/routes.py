@@ -51,7 +51,7 @@ class Routes:
 
     def __init__(self, entities: Entities, services: Services, reading: Reading, draft: Draft) -> None:
         self.entities, self.services, self.reading, self.draft = entities, services, reading, draft
-        self._pieces: dict[tuple[Plugin, int], Piece] = {}
+        self._pieces: dict[tuple[Plugin, frozenset[str]], Piece] = {}
         self._by_route: dict[str, dict[str, Plugin]] = {}
         self._by_service: dict[str, dict[str, Plugin]] = {}
         self._global: dict[str, Plugin] = {}
@@ -110,7 +110,7 @@ class Routes:
         return {key for plugin in plugins.values() for key in self._piece(plugin).policies}
 
     def _piece(self, plugin: Plugin) -> Piece:
-        key = (plugin, min(self.reading.auth_plugins, 2))
+        key = (plugin, self.reading.auth)
         found = self._pieces.get(key)
         if found is None:
             found = self._pieces[key] = piece_of(plugin, self.reading)
@@ -234,7 +234,7 @@ class Routes:
     def _treated(self, route: Value, service: str) -> tuple[str, Piece, frozenset[str]]:
         """Why a route is closed, what its plugins come to, and which policies are of more than it."""
         plugins = self._plugins(route, service)
-        self.reading.auth_plugins = sum(name in AUTH for name in plugins)
+        self.reading.auth = AUTH.intersection(plugins)
         whole, closed = Piece(), ""
         shared: set[str] = set()
         for name, plugin in plugins.items():

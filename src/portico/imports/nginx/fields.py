@@ -172,6 +172,34 @@ def _add(ledger: Ledger, variables: Variables, directive: Directive, edits: dict
         ledger.changed(directive, "responses of every status get it, errors too")
 
 
+# ---- how long responses may be kept
+
+_WITH_EXPIRY: Final = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308]
+"""The statuses that `expires` is for."""
+
+
+def expiry(ledger: Ledger, scope: Scope) -> dict[str, Any] | None:
+    """What `expires` says of responses, as a rule of `transform`."""
+    directive = scope.one("expires")
+    if directive is None or directive.args == ("off",):
+        return None
+    if len(directive.args) != 1 or (value := _kept_for(directive.value)) is None:
+        ledger.left(directive, "a time of day, a variable and modified have no counterpart")
+        return None
+    ledger.taken(directive, why="as Cache-Control, by which caches go before Expires")
+    return {"when": {"status": _WITH_EXPIRY}, "headers": {"set": {"Cache-Control": value}, "remove": ["Expires"]}}
+
+
+def _kept_for(time: str) -> str | None:
+    """The `Cache-Control` that nginx writes for a time; None for what is none."""
+    if time == "max":
+        return "max-age=315360000"
+    if time == "epoch" or (time.startswith("-") and seconds(time[1:]) is not None):
+        return "no-cache"
+    age = seconds(time)
+    return None if age is None else f"max-age={int(age)}"
+
+
 # ---- CORS
 
 

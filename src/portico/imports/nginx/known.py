@@ -8,11 +8,11 @@ _STREAMS: Final = "bodies always stream"
 _OWN: Final = "Portico does this by itself"
 _NOT_NEEDED: Final = "nothing like it is needed"
 _FILES: Final = "Portico serves no directories"
+PROGRAMS: Final = "programs in it are not read: a policy of your own in Python may do the same"
+"""What is said of Lua, njs and Perl."""
 
 TAKEN: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        ("events", "http", "server", "location", "map", "geo", "types", "set", "break", "if", "internal"), ""
-    ),
+    **dict.fromkeys(("events", "http", "server", "map", "geo", "types", "set", "break", "if", "internal"), ""),
     **dict.fromkeys(
         (
             *(
@@ -98,7 +98,7 @@ TAKEN: Final[dict[str, str]] = {
 """Directives that lose nothing here, and why."""
 
 LEFT: Final[dict[str, str]] = {
-    **dict.fromkeys(("root", "alias", "index", "try_files", "autoindex", "expires", "disable_symlinks"), _FILES),
+    **dict.fromkeys(("root", "alias", "index", "try_files", "autoindex", "disable_symlinks"), _FILES),
     **dict.fromkeys(("stream", "mail"), "Portico speaks HTTP"),
     **dict.fromkeys(("http2", "http3", "quic_retry", "http2_push"), "Portico speaks HTTP/1.1"),
     **dict.fromkeys(
@@ -114,19 +114,27 @@ LEFT: Final[dict[str, str]] = {
                 "deny",
             ),
             *("limit_req", "limit_req_status", "client_max_body_size", "proxy_read_timeout", "proxy_connect_timeout"),
-            *("proxy_cache", "proxy_cache_valid", "gzip_types", "error_page", "limit_except", "auth_request"),
+            *("proxy_cache", "proxy_cache_valid", "proxy_cache_key", "gzip_types", "error_page", "limit_except"),
+            *("auth_request", "auth_jwt_key_file"),
         ),
-        "no route comes to it",
+        "what it stands in or beside is left",
     ),
     "auth_basic_user_file": "see auth_basic",
+    "expires": "Cache-Control is written by policies.headers, or by status by policies.transform",
     "access_log": "there is one access log, of the whole gateway",
     "error_log": "events of the whole gateway go to stderr",
+    "location": "no request comes to it",
     "load_module": "modules of nginx are not loaded",
     "resolver": "names are looked up as the system does it, and again after dns_refresh",
     "resolver_timeout": "names are looked up as the system does it",
     "log_format": "the access log has one JSON object for each exchange",
     "ssl_ciphers": "TLS is 1.2 with ECDHE and AES-GCM or ChaCha20, or 1.3",
     **dict.fromkeys(("ssl_stapling", "ssl_stapling_verify", "ssl_trusted_certificate"), "there is no OCSP stapling"),
+    **dict.fromkeys(
+        ("keepalive_timeout", "client_header_timeout", "client_body_timeout", "send_timeout"),
+        "gateway.limits has timeouts for all of the gateway",
+    ),
+    "large_client_header_buffers": "gateway.limits.header_size is for all of the gateway",
     **dict.fromkeys(
         ("limit_conn", "limit_conn_status"), "gateway.limits.connections_per_client is for all of the port"
     ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from portico.config.problems import KeyPath
 from portico.imports.draft import Draft, Part, Variable
-from portico.imports.nginx.known import LEFT, TAKEN
+from portico.imports.nginx.known import LEFT, PROGRAMS, TAKEN
 from portico.imports.nginx.syntax import Directive
 
 _NOTHING = "Portico has nothing like it"
@@ -69,24 +69,26 @@ class Ledger:
         stack = [*reversed([*top])]
         while stack:
             each = stack.pop()
+            is_unreached = each.name == "location" and not self.is_known(each)
             if not self.is_known(each):
                 self._judge(each)
             if each in self._taken and each not in self._worse:
                 self.draft.taken(each.where, self._shown(each), self._taken[each])
-            if each.block is not None and each.name not in _OPAQUE and not each.name.endswith("_by_lua_block"):
+            is_opaque = is_unreached or each.name in _OPAQUE or each.name.endswith("_by_lua_block")
+            if each.block is not None and not is_opaque:
                 stack += reversed(each.block)
 
     def _judge(self, directive: Directive) -> None:
         name = directive.name
         if name in TAKEN:
             self.taken(directive, why=TAKEN[name])
-        elif directive.args == ("off",):
+        elif directive.args == ("off",) and name != "access_log":
             self.taken(directive, why="it is off")
         elif name.endswith(("_by_lua_block", "_by_lua", "_by_lua_file")):
-            self.left(directive, "programs in Lua are not read: a policy of your own in Python may do the same")
+            self.left(directive, PROGRAMS)
         else:
             self.left(directive, LEFT.get(name, _NOTHING))
 
 
-_OPAQUE = frozenset({"map", "geo", "split_clients", "types", "upstream", "charset_map"})
+_OPAQUE = frozenset({"map", "geo", "split_clients", "types", "upstream", "charset_map", "stream", "mail"})
 """Blocks whose lines are spoken of with them."""

@@ -81,6 +81,8 @@ class Conditions:
     def of(self, value: Value, operator: str, operand: str) -> Outcome:
         """What `value operator operand` asks for; without an operator, whether the value is neither empty nor 0."""
         if operator.startswith("!"):
+            if value == (Var("request_uri"),) and not _is_beginning(operand):
+                return None  # what has a query does not match there, and would here: it would get through
             return _not(self.of(value, {"!=": "=", "!~": "~", "!~*": "~*"}[operator], operand))
         text = literal(value)
         if text is not None:
@@ -107,12 +109,10 @@ class Conditions:
             return _of_host(operator, operand)
         if name in ("scheme", "https"):
             return self._of_scheme(name, operator, operand)
+        if name == "request_uri" and not _is_of_path(operand):
+            return None
         if name in ("uri", "path", "request_uri") and operator in ("~", "~*"):
-            return (
-                _one(pattern=f"{operator} {operand}")
-                if name != "request_uri" or "?" not in operand.replace("\\?", "")
-                else None
-            )
+            return _one(pattern=f"{operator} {operand}")
         if name in ("uri", "path") and operator == "=":
             return _one(pattern=f"= {operand}")
         return None
@@ -172,6 +172,16 @@ class Conditions:
         if isinstance(outcome, Test) and not outcome.negated and len(outcome.any_of) == 1:
             return outcome.any_of[0]
         return None
+
+
+def _is_of_path(pattern: str) -> bool:
+    """Whether a pattern for path and query looks at the path alone."""
+    return pattern.startswith("^/") and "?" not in pattern.replace("\\?", "")
+
+
+def _is_beginning(pattern: str) -> bool:
+    """Whether it is what a path begins with, so that no query makes a difference."""
+    return re.fullmatch(r"\^/[\w/-]*", pattern) is not None
 
 
 def _methods(text: str) -> tuple[str, ...]:

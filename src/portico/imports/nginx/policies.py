@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from portico.imports.nginx.fields import cors_policy, request_fields, response_fields
+from portico.imports.nginx.fields import cors_policy, expiry, request_fields, response_fields
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.scope import Scope
 from portico.imports.nginx.syntax import Directive
@@ -89,6 +89,8 @@ class Policies:
             request, _ = request_fields(self.ledger, scope, variables)
             if (cache := self._cache(scope)) is not None:
                 policies["cache"] = cache
+            elif (rule := expiry(self.ledger, scope)) is not None:
+                policies["transform"] = {"response": [rule]}
         else:
             response.pop("remove", None)
         edits = {way: changes for way, changes in (("request", request), ("response", response)) if changes}

@@ -440,7 +440,13 @@ def _slash(location: Location, branches: Sequence[Branch], chooser: Chooser) -> 
     if not location.is_prefix or not path.endswith("/") or path == "/" or path[:-1] in chooser.exact:
         return None
     last = branches[-1] if branches else None
-    if last is None or not last.is_proxied or not (last.path.startswith("/") or location.as_pattern):
+    is_passed_on = any(each.name == "proxy_pass" for each in location.block)  # by itself, nginx asks, and not elsewhere
+    if (
+        last is None
+        or not is_passed_on
+        or not last.is_proxied
+        or not (last.path.startswith("/") or location.as_pattern)
+    ):
         return None
     keys = {"redirect": {"to": encoded(path), "status": 301}}
     return Branch(

@@ -21,6 +21,7 @@ MAX_DEPTH: Final = 100
 
 _HOME: Final = "/etc/nginx/"
 """Where nginx's files are on most systems; with a prefix they are looked for there."""
+_NOT_HERE: Final = "; import what nginx -T prints, or say by --prefix DIR where names of files begin"
 _DUMPED: Final = re.compile(r"^# configuration file (\S.*):$", re.MULTILINE)
 """What `nginx -T` prints before each file."""
 
@@ -203,7 +204,7 @@ class _Reader:
 
     def _text(self, path: Path, where: Where, what: str) -> str:
         """What is in a file."""
-        hint = "" if self.is_given or not what else "; --prefix DIR says where names of files begin"
+        hint = "" if self.is_given or not what else _NOT_HERE
         try:
             if not path.is_file():
                 missing = "is no file" if path.exists() else "is not there"

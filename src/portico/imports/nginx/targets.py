@@ -80,15 +80,16 @@ class Targets:
         prefix = self.location.path
         if len(value) == 1 and isinstance(value[0], Var) and value[0].name in _WHOLE:
             return self._kept(path)
-        if value and value[-1] == Var("@:rest") and all(isinstance(piece, str) for piece in value[:-1]):
+        if not path and value and value[-1] == Var("@:rest") and all(isinstance(piece, str) for piece in value[:-1]):
             base = literal(value[:-1]) or ""
             return self._replaced(prefix, base)
-        if value and value[-1] == Var("@:rest/") and all(isinstance(piece, str) for piece in value[:-1]):
+        if not path and value and value[-1] == Var("@:rest/") and all(isinstance(piece, str) for piece in value[:-1]):
             base = encoded(literal(value[:-1]) or "/")  # what follows the prefix and a slash
             if not base.endswith("/") or self.location.as_pattern:
                 return f"~ ^{escaped(encoded(prefix))}/(?P<rest>.*)$", f"{base}{{rest}}", ""
             rewrite = f"{base}{{path}}"
-            return self.location.route_path(), None if rewrite == "/{path}" else rewrite, ""
+            remark = f"{_SEGMENTS.format(f'{prefix}x')}, and leaves {prefix} as it is"
+            return self.location.route_path(), None if rewrite == "/{path}" else rewrite, remark
         if any("?" in piece if isinstance(piece, str) else piece.name.startswith("@:rest") for piece in value):
             return None
         used = [

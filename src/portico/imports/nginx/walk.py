@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from portico.imports.nginx.known import PROGRAMS
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.locations import Branch, Chooser, Location
 from portico.imports.nginx.narrowing import Conditions, Narrow, Test
@@ -33,7 +34,9 @@ _MOST: Final = 200
 _DEEPEST: Final = 8
 """Locations to which a request is handed on, one after the other."""
 _ELSEWHERE: Final = ("fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass", "proxy_bind_pass")
+_PROGRAMS: Final = ("content_by_lua_block", "content_by_lua_file", "content_by_lua", "js_content", "perl")
 _STATUS: Final = re.compile(r"[1-9]\d\d")
+_REST: Final = (Var("@:rest"), Var("@:rest/"))
 _TEXT: Final = ("text/html", "text/xml", "text/plain", "application/javascript", "application/rss+xml")
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _NONE: Final[Mapping[str, tuple[Directive, ...]]] = {}
@@ -48,6 +51,8 @@ class State:
     narrow: Narrow = field(default_factory=Narrow)
     uri: Value | None = None
     """The path that `rewrite` has made."""
+    is_handed_on: bool = False
+    """Whether another location has made it, so that `proxy_pass` puts its path in place of this location's."""
     path: str = ""
     """The path of the route, where a pattern of a `rewrite` decides."""
     query: str | None = None
@@ -208,10 +213,17 @@ class Walk:
         """A condition that no route can ask for: what it refuses is refused to all, what else it does is left."""
         block = directive.block or ()
         refusal = next((each for each in block if each.name == "return" and _refuses(each)), None)
+        choice = state.variables.choices.get(directive.args[0].strip("($)") if directive.args else "")
         if refusal is not None:
-            raise ClosedError(directive, "no route can ask for this, and it refuses requests")
+            why = "no route can ask for this, and it refuses requests"
+            if choice is not None and choice.kind == "geo":
+                why += "; write its networks into policies.ip_filter"
+            raise ClosedError(directive, why)
         if any(each.name in ("proxy_pass", "rewrite", "return", *_ELSEWHERE) for each in block):
-            raise ClosedError(directive, "no route can ask for this, and it decides where requests go")
+            why = "no route can ask for this, and it decides where requests go"
+            if choice is not None and choice.source == (Var("request_uri"),):
+                why += "; whole paths are read from a map of $uri in place of $request_uri"
+            raise ClosedError(directive, why)
         for each in block:
             if each.name == "set" and each.args:
                 state.variables.own[each.value.removeprefix("$")] = (Var(f"if:{each.where.line}"),)
@@ -261,6 +273,9 @@ class Walk:
         covered = self._covered(expression, value, state)
         if covered is not None:
             self.ledger.taken(directive)
+            if Var("@:rest/") in covered and flag != "break":  # the bare prefix, which has no slash, goes on
+                self._apart(directive, replace(state.copy(), uri=covered), flag, is_redirect, covered)
+                return False
             state.uri, state.path = covered, state.path
             return self._rewritten(directive, state, flag, is_redirect, covered)
         path = self._pattern(expression, value, directive, state)
@@ -269,11 +284,15 @@ class Walk:
         self.ledger.taken(directive)
         copy = state.copy()
         copy.path, copy.uri = path, value
+        self._apart(directive, copy, flag, is_redirect, value)
+        return False
+
+    def _apart(self, directive: Directive, copy: State, flag: str, is_redirect: bool, value: Value) -> None:
+        """A rewrite of some of the requests that come here."""
         try:
             self._rewritten(directive, copy, flag, is_redirect, value)
         except ClosedError as closed:
             self.closed(copy, closed.directive, closed.why)
-        return False
 
     def _rewritten(self, directive: Directive, state: State, flag: str, is_redirect: bool, value: Value) -> bool:
         if is_redirect:
@@ -281,6 +300,7 @@ class Walk:
             self._redirect(directive, state, status, value, is_rewrite=True)
             return True
         state.uri, state.query = _without_query(value)
+        state.is_handed_on = False
         if flag == "break":
             if state.path:
                 self.content(state)
@@ -291,6 +311,10 @@ class Walk:
     def _hand_on(self, directive: Directive, state: State) -> None:
         """nginx looks for another location with the new path."""
         uri = state.uri or ()
+        if (rest := next((each for each in uri if each in _REST), None)) is not None:
+            slash = "/" if rest == Var("@:rest/") else ""
+            state.path = f"~ ^{escaped(encoded(self.location.path))}{slash}(?P<rest>.*)$"
+            state.uri = uri = tuple(Var("@rest") if each in _REST else each for each in uri)
         text = literal(uri)
         if text is not None:
             target = self.chooser.of(text)
@@ -326,30 +350,27 @@ class Walk:
         """What another location does with the request, which has passed these guards of its own before."""
         if self.depth >= _DEEPEST or (target is self.location and state.uri is None):
             raise ClosedError(directive, "locations hand requests on to one another without an end")
-        path = state.path or self.location.route_path()
         if target is self.location:
-            copy = replace(state, scope=target.scope)
+            copy = replace(state, scope=target.scope, is_handed_on=True)
             self.content(copy)
             return
+        self.ledger.taken(target.directive)
+        used = [each.name[1:] for each in state.uri or () if isinstance(each, Var) and each.name.startswith("@")]
+        path = state.path or self.location.route_path(used)
         inner = Walk(
             target, self.ledger, self.services, self.chooser, self.scheme, self.server_name, self.root, self.depth + 1
         )
-        copy = replace(state.copy(), scope=_with_guards(target.scope, guards, directive), path=path)
+        copy = replace(
+            state.copy(),
+            scope=_with_guards(target.scope, guards, directive),
+            path=path,
+            is_handed_on=state.uri is not None,
+        )
         if copy.uri is None:
             copy.uri = (Var("path"),)
-        if not state.path and self.location.is_prefix:
-            self._keep_rest(copy)
         inner.run(target.block, copy)
         self.found += inner.found
         self.last = [*inner.last, *self.last]
-
-    def _keep_rest(self, state: State) -> None:
-        """What follows this location's prefix, as a group of the path: another location goes on with it."""
-        for slash in ("", "/"):
-            rest = Var(f"@:rest{slash}")
-            if state.uri is not None and rest in state.uri:
-                state.path = f"~ ^{escaped(encoded(self.location.path))}{slash}(?P<rest>.*)$"
-                state.uri = tuple(Var("@rest") if piece == rest else piece for piece in state.uri)
 
     def _own_names(self) -> list[str]:
         return group_names(self.location.path) if self.location.is_pattern else []
@@ -493,16 +514,9 @@ class Walk:
         """What answers requests that no statement has."""
         self._except(state)
         scope = state.scope
-        for name in (
-            *_ELSEWHERE,
-            "content_by_lua_block",
-            "content_by_lua_file",
-            "content_by_lua",
-            "js_content",
-            "perl",
-        ):
+        for name in (*_ELSEWHERE, *_PROGRAMS):
             if (handler := scope.levels[-1] and _own(scope, self.location, name)) is not None and handler:
-                self.closed(state, handler, "Portico speaks HTTP to services")
+                self.closed(state, handler, PROGRAMS if name in _PROGRAMS else "Portico speaks HTTP to services")
                 return
         proxy = _own(scope, self.location, "proxy_pass")
         tried = _own(scope, self.location, "try_files")
@@ -693,7 +707,12 @@ class Walk:
         if name is None:
             raise ClosedError(directive, f"there is no instance at {address.authority!r}")
         targets = Targets(self.location, self.scheme, self.server_name)
-        found = targets.service(uri, state.uri, state.path, has_variables="$" in directive.value)
+        rewritten = state.uri
+        if state.is_handed_on and uri and rewritten and (text := literal(uri)) is not None:
+            rewritten = self._replaced(rewritten, text)
+            if rewritten is None:
+                raise ClosedError(directive, "what becomes of the path cannot be said here")
+        found = targets.service(uri, rewritten, state.path, has_variables="$" in directive.value)
         if found is None:
             raise ClosedError(directive, "what becomes of the path cannot be said here")
         path, rewrite, remark = found
@@ -707,6 +726,13 @@ class Walk:
         if remark:
             branch.remarks.append((directive, remark))
         return branch
+
+    def _replaced(self, rewritten: Value, by: str) -> Value | None:
+        """A path that another location has made, with `by` in place of what this location begins with."""
+        first = rewritten[0]
+        if not isinstance(first, str) or not first.startswith(self.location.path):
+            return None
+        return joined((by, first[len(self.location.path) :], *rewritten[1:]))
 
     # ---- branches
 

@@ -35,7 +35,7 @@ class Middlewares:
             name = written.partition("@")[0]
             middleware = self._all.get(name)
             if middleware is None:
-                effect.closed = f"there is no middleware {name} in this file"
+                effect.closed = f"there is no middleware {written} in this file: copy its definition into it"
             elif name in above or len(above) > 20:
                 effect.closed = f"middleware {name} leads back to itself"
             else:
@@ -143,10 +143,12 @@ def _rate_limit(value: Value, effect: Effect, draft: Draft) -> None:
     )
 
 
+_TRUST: Final = "whose X-Forwarded-For is believed is said by gateway.trusted_proxies: write those before the gateway"
+
+
 def _ip_strategy(strategy: Value, draft: Draft) -> None:
     if strategy.raw:
-        why = "whose X-Forwarded-For is believed is said by gateway.trusted_proxies: write those before the gateway"
-        draft.changed(strategy.where, "ipStrategy", why)
+        draft.changed(strategy.where, "ipStrategy", _TRUST)
 
 
 def _addresses(value: Value, effect: Effect, draft: Draft) -> None:
@@ -233,6 +235,8 @@ def _forward_auth(value: Value, effect: Effect, draft: Draft) -> None:
     if authority := text(value, "tls", "ca"):
         forward["ca"] = authority
     effect.policies["auth"] = {"forward": forward}
+    if flag(value, "trustForwardHeader"):
+        draft.changed(find(value, "trustForwardHeader").where, "trustForwardHeader", _TRUST)
     known = ("address", "authResponseHeaders", "authRequestHeaders", "headerField", "addAuthCookiesToResponse")
     unknown(value, draft, *known, "trustForwardHeader", "maxBodySize", "maxResponseBodySize")
 

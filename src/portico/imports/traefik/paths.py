@@ -161,11 +161,11 @@ def redirect_of(matching: Matching, pattern: str, by: str) -> tuple[list[str], M
     host, slash, path = rest.partition("/")
     named_host = re.fullmatch(r"(?:\(\?:www\\\.\)\?|\(www\\\.\)\?)?((?:[\w-]|\\?\.)+)", host)
     if named_host is None or (host.startswith("(w") and re.search(r"\$\{?[1-9]", by)):
-        raise ValueError("the host in it is a name")
+        raise ValueError("its host is no plain name: write a route with redirect, whose to may have {host}")
     name = named_host[1].replace("\\", "")
     hosts = [name, f"www.{name}"] if host.startswith("(") else [name]
     if matching.kind != "prefix" or matching.prefix != "/":
-        raise ValueError("it is for all paths of a host")
+        raise ValueError("it is for some paths of the router alone: write a route for them with redirect")
     body = f"^/{path}" if slash else "^/"
     used: set[str] = set()
 

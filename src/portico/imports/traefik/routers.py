@@ -58,6 +58,8 @@ class Routers:
         self._names: dict[str, int] = {}
         self._service_keys: dict[str, list[dict[str, Any]]] = {}
         self._prefixes: list[tuple[Where, str]] = []
+        self._plain: tuple[Where, str] | None = None
+        """The first router with TLS and no resolver of certificates."""
 
     def write(self) -> None:
         """All of them, into the draft."""
@@ -75,6 +77,10 @@ class Routers:
         for candidate in in_file_order(candidates, ranked):
             listener = self._listener(candidate.points)
             names.setdefault(listener, []).append(self._write(candidate))
+        if self._plain is not None and "tls" not in self._draft.gateway.data:
+            where, name = self._plain
+            why = "no certificate is in this file: until gateway.tls is written, routes are served over plain HTTP"
+            self._draft.changed(where, f"router {name}: tls", why)
         self._listen(names)
         for service, keys in self._service_keys.items():
             if keys and all(each == keys[0] for each in keys) and service in self._draft.services:
@@ -145,10 +151,12 @@ class Routers:
         points = frozenset(texts(router, "entryPoints"))
         if effect.to_https:
             secure = find(router, "tls").raw not in (None, False) or any(each.lower() in _SECURE for each in points)
-            why = "write gateway.tls with redirect_from: it sends clients to HTTPS"
-            self._draft.changed(where, f"router {name}: redirectScheme", why)
             is_guarded = effect.closed or GUARDS & effect.policies.keys()
-            if service == "noop" or not (secure or is_guarded):
+            is_left_out = service == "noop" or not (secure or is_guarded)
+            say = self._draft.left if is_left_out else self._draft.changed
+            why = "write gateway.tls with redirect_from: it sends clients to HTTPS"
+            say(where, f"router {name}: redirectScheme", why)
+            if is_left_out:
                 return []
         target = Target() if service == "noop" else self._services.target(service) if service else Target()
         closed = effect.closed or target.closed or self._tls(router, name)
@@ -194,6 +202,8 @@ class Routers:
     def _tls(self, router: Value, name: str) -> str:
         """Why a route must not be served; what its TLS says is reported."""
         tls = find(router, "tls")
+        if tls.raw not in (None, False) and not text(tls, "certResolver") and self._plain is None:
+            self._plain = tls.where, name
         if not isinstance(tls.raw, dict):
             return ""
         options = text(tls, "options").partition("@")[0]

@@ -97,7 +97,10 @@ def _of_file(root: Value) -> Source:
         if keys & set(_STATIC):
             message = "the static configuration has no routers: give the file that providers.file names"
             raise SourceError(root.where, message)
-        raise SourceError(root.where, "no dynamic configuration of Traefik: expected http, with routers and services")
+        message = "no dynamic configuration of Traefik: expected http, with routers and services"
+        if "apiversion" in keys:
+            message = "resources of Kubernetes are not read: write their routers into a file with http"
+        raise SourceError(root.where, message)
     source = Source(root)
     for name, point in find(root, "entryPoints").entries().items():
         if found := _PORT.fullmatch(text(point, "address")):

@@ -1,7 +1,7 @@
 """Sends what was encoded to a collector (OTLP over HTTP), in a thread: one that is away or slow costs no request.
 
-What waits is bounded; beyond that it is dropped and counted. An outage is reported twice: when it begins, and when it
-is over.
+What waits is bounded; beyond that it is dropped and counted. An outage is reported twice, by one of
+a gateway's processes: when it begins, and when it is over; a collector that takes all, but too slowly, once a minute.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import http.client
 import logging
 import queue
 import random
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from portico.core.printing import printable
 from portico.observe.otlp.collector import Collector
 from portico.observe.otlp.protobuf import fields_of, part
+from portico.observe.otlp.reporter import Reporter
 
 logger: Final = logging.getLogger("portico.otlp")
 
@@ -42,7 +45,7 @@ _ANSWER_LIMIT: Final = 64 * 1024
 _LONGEST_WORD: Final = 200
 """Characters of a collector's own words that are reported."""
 _PAUSE_OF_EVENTS: Final = 60.0
-"""Seconds between two reports that a collector refuses what it gets."""
+"""Seconds between two reports that a collector refuses what it gets, or is too slow for it."""
 
 QUEUE: Final = "queue_full"
 FAILED: Final = "failed"
@@ -66,10 +69,13 @@ class Later(Protocol):
 class Exporter:
     """Takes encoded records on the event loop, and sends them in batches in a thread of its own.
 
-    A record is a whole field; `wrap` makes the message of a request of those that are sent together.
+    A record is a whole field; `wrap` makes the message of a request of those that are sent together. Of exporters with
+    one `lock`, a file, one at a time reports an outage.
     """
 
-    def __init__(self, collector: Collector, wrap: Callable[[bytes], bytes], loop: Later) -> None:
+    def __init__(
+        self, collector: Collector, wrap: Callable[[bytes], bytes], loop: Later, lock: Path | None = None
+    ) -> None:
         self.collector = collector
         self.wrap = wrap
         self._loop = loop
@@ -83,8 +89,11 @@ class Exporter:
         self.dropped = {QUEUE: 0, FAILED: 0, REJECTED: 0}
         self._connection: http.client.HTTPConnection | None = None
         self._failing_since = 0.0
+        self._reporter = Reporter(lock)
+        self._reports = False
+        """Whether the outage is reported by this one."""
         self._lost = 0
-        self._reported = float("-inf")
+        self._reported = self._reported_full = float("-inf")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send_batches, name=f"otlp-{collector.signal}", daemon=True)
         self._thread.start()
@@ -113,9 +122,19 @@ class Exporter:
         if self._handed_over - self._done + size > self.collector.most_waiting or self._is_closing:
             self.dropped[QUEUE] += len(records)
             self._lost += len(records)
+            self._report_full(len(records))
             return
         self._handed_over += size
         self._batches.put(_Batch(records, size, time.monotonic()))
+
+    def _report_full(self, count: int) -> None:
+        """Records are dropped; an outage has been reported, but a collector may just be slow."""
+        now = time.monotonic()
+        if not self._failing_since and not self._is_closing and now - self._reported_full >= _PAUSE_OF_EVENTS:
+            self._reported_full = now
+            text = "%s are dropped: the collector takes them more slowly than they come"
+            facts = {"endpoint": _without_query(self.collector.url), "count": count}
+            logger.warning(text, self.collector.signal, extra=facts)
 
     def close(self, timeout: float) -> None:
         """Send what is left, for `timeout` seconds at most: what could not be sent then is dropped."""
@@ -144,6 +163,7 @@ class Exporter:
                 self._drop(batch, FAILED)
             self._done += batch.size
         self._disconnect()
+        self._reporter.leave()
 
     def _send(self, batch: _Batch) -> None:
         body = self.wrap(b"".join(batch.records))
@@ -208,10 +228,12 @@ class Exporter:
         headers = {"Content-Type": "application/x-protobuf", "User-Agent": "OTel-OTLP-Exporter-Portico"}
         if self.collector.gzip:
             headers["Content-Encoding"] = "gzip"
-        connection.request("POST", _target(self.collector.url), body, {**headers, **self.collector.headers})
-        response = connection.getresponse()
-        answer = response.read(_ANSWER_LIMIT)
-        if response.read(1) or response.will_close:
+        with _within(self.collector.timeout, connection):
+            connection.request("POST", _target(self.collector.url), body, {**headers, **self.collector.headers})
+            response = connection.getresponse()
+            answer = response.read(_ANSWER_LIMIT)
+            has_more = bool(response.read(1))
+        if has_more or response.will_close:
             self._disconnect()
         return response.status, response.headers.get("Retry-After", ""), answer
 
@@ -256,25 +278,47 @@ class Exporter:
         if not self._failing_since:
             self._failing_since = time.monotonic()
             self._lost = 0
-            text = "%s cannot be exported: they wait for the collector, and are dropped when too many do"
-            logger.warning(
-                text,
-                self.collector.signal,
-                extra={"endpoint": _without_query(self.collector.url), "reason": printable(why)},
-            )
+            self._reports = self._reporter.takes_over()
+            if self._reports:
+                text = "%s cannot be exported: they wait for the collector, and are dropped when too many do"
+                facts = {"endpoint": _without_query(self.collector.url), "reason": printable(why)}
+                logger.warning(text, self.collector.signal, extra=facts)
 
     def _end_failing(self) -> None:
         if self._failing_since:
             seconds, self._failing_since = time.monotonic() - self._failing_since, 0.0
-            logger.info(
-                "%s are exported again",
-                self.collector.signal,
-                extra={
-                    "endpoint": _without_query(self.collector.url),
-                    "seconds": round(seconds),
-                    "dropped": self._lost,
-                },
-            )
+            if self._reports:
+                facts = {"endpoint": _without_query(self.collector.url), "seconds": round(seconds)}
+                logger.info("%s are exported again", self.collector.signal, extra={**facts, "dropped": self._lost})
+            self._reporter.leave()
+
+
+@contextlib.contextmanager
+def _within(timeout: float, connection: http.client.HTTPConnection) -> Iterator[None]:
+    """Cut a connection off after so many seconds, and raise TimeoutError: its own timeout is that of each read, so
+    that an answer may come byte by byte for ever.
+    """
+    is_late = threading.Event()
+
+    def cut() -> None:
+        is_late.set()
+        if connection.sock is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(timeout, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if is_late.is_set():
+            raise TimeoutError("timed out") from error
+        raise
+    finally:
+        timer.cancel()
+    if is_late.is_set():
+        raise TimeoutError("timed out")
 
 
 def _target(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from portico.observe.access_log import AccessRecord, Log
@@ -16,6 +16,7 @@ _NAMES: Final = {
     "trace_id": None,
     "span_id": None,
     "fields": None,
+    "cost": None,
     "method": "http.request.method",
     "status_code": "http.response.status_code",
     "path": "url.path",
@@ -57,11 +58,15 @@ class ExportedLog:
             name = _NAMES.get(field, f"portico.{field}")
             if name is not None:
                 values[name] = getattr(record_of, field)
-        for name, text in (record_of.fields or {}).items():
-            values[f"portico.fields.{name}"] = text
+        values |= _named("portico.fields", record_of.fields) | _named("portico.cost", record_of.cost)
         severity, word = (ERROR, "ERROR") if record_of.status_code >= 500 else (INFO, "INFO")
         body = f"{record_of.method} {record_of.path} {record_of.status_code}"
         self._export(record(severity, word, body, values, record_of.trace_id, record_of.span_id or ""))
+
+
+def _named(prefix: str, values: Mapping[str, Value] | None) -> dict[str, Value | None]:
+    """Values that have names of their own, an attribute each."""
+    return {f"{prefix}.{name}": value for name, value in (values or {}).items()}
 
 
 class BothLogs:

@@ -57,7 +57,7 @@ def note_fields(exchange: Exchange, edit: ResponseEdit) -> None:
 
 def _charge(limit: Paid, exchange: Exchange, costs: Counter | None, shared: SharedLimits | None) -> Charge:
     assert limit.reading is not None
-    key, service = limit.key_of(exchange), exchange.match.handling.service_name
+    key = limit.key_of(exchange)
     measures = limit.owns.get(key, limit.measures)
 
     def pay(cost: int) -> None:
@@ -65,8 +65,8 @@ def _charge(limit: Paid, exchange: Exchange, costs: Counter | None, shared: Shar
             measure.charge(key, cost)
         if shared is not None and shared.is_up:
             shared.ask(Payment(key, measures, cost))
-        if costs is not None:
-            costs.inc(cost, service=service, limit=limit.name)
+        if costs is not None:  # the service that answered, in place of one that failed
+            costs.inc(cost, service=exchange.match.handling.service_name, limit=limit.name)
 
     return Charge(limit.reading, limit.name, pay)
 

@@ -16,7 +16,10 @@ from portico.policies.decompress import Decoding
 
 _MOST_DECODED: Final = 1 << 40
 _MOST_RATIO: Final = 100
-"""So much larger than what came may what a coding makes of it be, before the rest of it is not looked at."""
+_AT_ANY_RATIO: Final = 16 << 20
+"""So much larger than what came may what a coding makes of it be, before the rest of it is not looked at; and so many
+bytes more, for a client may have a model repeat a word as often as it can.
+"""
 _MOST_CODINGS: Final = 2
 
 
@@ -167,7 +170,7 @@ class DecodingReader:
     __slots__ = ("_decoding", "_reader")
 
     def __init__(self, codings: Sequence[bytes], reader: Reader) -> None:
-        self._decoding: Decoding | None = Decoding(codings, _MOST_DECODED, _MOST_RATIO)
+        self._decoding: Decoding | None = Decoding(codings, _MOST_DECODED, _MOST_RATIO, _AT_ANY_RATIO)
         self._reader = reader
 
     def feed(self, data: bytes) -> None:

@@ -131,7 +131,7 @@ class _Control:
         certificates.prepare(config)
         await certificates.follow(config)
         await documents.follow(config)
-        telemetry = self.state.telemetry = ControlTelemetry(loop, Scrapes(self.state).families)
+        telemetry = self.state.telemetry = ControlTelemetry(loop, Scrapes(self.state).families, self.runtime.directory)
         telemetry.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)

@@ -172,4 +172,5 @@ class Reloading:
 def _fixed(config: Config) -> tuple[object, ...]:
     """What cannot change while the gateway runs."""
     gateway = config.gateway
-    return gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log
+    log = gateway.log.model_copy(update={"otlp": None})
+    return gateway.admin, gateway.workers, gateway.embedded_redis, log

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 from portico.config import Config
@@ -20,9 +21,11 @@ _CLOSE_TIMEOUT: Final = 1.0
 class ControlTelemetry:
     """`families` gives what `/metrics` has at that moment."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, families: Callable[[], Awaitable[list[Any]]]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, families: Callable[[], Awaitable[list[Any]]], directory: Path
+    ) -> None:
         self._families = families
-        self._exports = Exports(loop, "control")
+        self._exports = Exports(loop, "control", directory)
         self._since = time.time_ns()
         self._sending: asyncio.Task[None] | None = None
         self._interval = 0.0

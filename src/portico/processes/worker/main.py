@@ -29,7 +29,7 @@ from portico.core.fields import PASSES, REQUEST_DROP, passing
 from portico.core.slices import in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
-from portico.observe.access_log import AccessLog
+from portico.observe.access_log import AccessLog, Log
 from portico.observe.events import configure_events
 from portico.observe.log_fields import SampledLog, details_of
 from portico.observe.log_targets import Rotation
@@ -162,8 +162,8 @@ class _Worker:
         self.builder.revoked.is_known = False
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
-        self.log = self._open_log(config, loop)
-        self.telemetry = Telemetry(self.metrics, loop, self.worker)
+        self.log, self.log_share = self._open_log(config, loop), config.gateway.log.sample
+        self.telemetry = Telemetry(self.metrics, loop, self.worker, self.runtime.directory)
         self.telemetry.adopt(config)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
@@ -282,9 +282,7 @@ class _Worker:
         One that the configuration does not have any more is about to be closed.
         """
         written = config.gateway.log
-        log = self.telemetry.log(self.log, config)
-        log = log if log is None or written.sample == 1 else SampledLog(log, written.sample)
-        details = details_of(written.fields)
+        log, details = self._log_by(config), details_of(written.fields)
         shared = self.metrics, log, _LOG_FROM[written.level], self.loop, self.overload, details
         wanted = _listeners_of(config)
         for opened in self.listeners.gateway:
@@ -305,12 +303,19 @@ class _Worker:
         """
         wanted = _listeners_of(config)
         self.telemetry.adopt(config)
+        log = self._log_by(config)
         for listener in self.serving:
             listener.gateway.trace(self.telemetry.tracer)
+            listener.gateway.log_to(log)
             if listener.key in wanted:
                 listener.adopt(wanted[listener.key], snapshot)
             listener.gateway.watch(self._watchers(config))
         self.snapshot, self.config = snapshot, config
+
+    def _log_by(self, config: Config) -> Log | None:
+        """What takes records of exchanges: the log, which stays as it was opened, and what goes to a collector."""
+        log = self.telemetry.log(self.log, config)
+        return log if log is None or self.log_share == 1 else SampledLog(log, self.log_share)
 
     def _watchers(self, config: Config) -> list[Callable[[Exchange], None]]:
         """What counts exchanges by parts of services, where the configuration asks for that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Final
 
 from portico.config import Config
@@ -18,11 +19,11 @@ _SOON: Final = 0.02
 class Telemetry:
     """Of one worker, through all reloads."""
 
-    def __init__(self, metrics: Metrics, loop: asyncio.AbstractEventLoop, worker: str) -> None:
+    def __init__(self, metrics: Metrics, loop: asyncio.AbstractEventLoop, worker: str, directory: Path) -> None:
         self._tracer = Tracer(lambda flush: loop.call_later(_SOON, flush))
         self._is_tracing = False
         self._metrics = metrics
-        self._exports = Exports(loop, worker)
+        self._exports = Exports(loop, worker, directory)
 
     @property
     def tracer(self) -> Tracer | None:

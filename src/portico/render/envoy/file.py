@@ -18,9 +18,8 @@ OTHERWISE: Final = (
     "there are no RateLimit and Server-Timing fields, nor /metrics, /docs and /openapi.json; /health knows nothing of",
     "services; one time (idle_timeout) is for the head, for the body and for WebSockets; a POST is not sent again even",
     "where no connection was made; Link and Refresh are not rewritten; a percent-encoded letter in a path is refused",
-    "with 400; paths that a service might read as others (//, %2F, ;) are not held against other routes;",
-    "conditions on the query see parameters as they are sent, and the first of several; responses with Set-Cookie are",
-    "compressed, too.",
+    "with 400; other spellings of paths (//, %2F, ;) are not held against patterns of guarded routes; conditions on",
+    "the query see parameters as they are sent, and the first of several; responses with Set-Cookie are compressed.",
 )
 
 

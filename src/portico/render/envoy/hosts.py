@@ -13,19 +13,20 @@ from portico.render.envoy.answers import LARGEST, answered
 from portico.render.envoy.cors import cors_of, marking, preflights
 from portico.render.envoy.fields import headers_of, told
 from portico.render.envoy.guards import limits, networks
-from portico.render.envoy.hidden import SEPARATOR, hidden_paths
 from portico.render.envoy.matches import methods_of, path_match, regex, with_conditions, words
 from portico.render.envoy.names import FILTERS, OFF, Names, Section, header
+from portico.render.envoy.readings import read_otherwise
 from portico.render.envoy.routes import routes_of
 from portico.render.envoy.text import Noted
 from portico.render.sites import Place, Site, is_open, sites_of
 
+_SEPARATOR: Final = r"(?:[/\\]|%2[Ff]|%5[Cc])"
 _NEEDLESS: Final = "%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|5[0-9Aa]|5[Ff]|7[0-9Aa]|7[Ee])"
 _BROKEN: Final = "%(?:[^0-9A-Fa-f].*|[0-9A-Fa-f][^0-9A-Fa-f].*|[0-9A-Fa-f]?)"
 _READING: Final = ("GET", "HEAD")
 _AUTHORITY: Final = r"(?i)(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]*)?"
 REFUSED: Final = {
-    "a dot segment": rf".*{SEPARATOR}\.\.?(?:(?:;|%3[Bb]|{SEPARATOR}).*)?",
+    "a dot segment": rf".*{_SEPARATOR}\.\.?(?:(?:;|%3[Bb]|{_SEPARATOR}).*)?",
     "a percent-encoding of what needs none": f".*{_NEEDLESS}.*",
     "a NUL, or a percent sign without two hexadecimal digits": f".*(?:%00.*|{_BROKEN})",
 }
@@ -125,11 +126,7 @@ def _site(
 ) -> Iterator[Section]:
     config = names.config
     own, marked = _own_filters(names), headers_of(names, config.own_policies, None)
-    foreign = {"prefix": "/", "headers": [{**regex(":authority", _AUTHORITY), "invert_match": True}]}
-    yield {"note": "refused: what is no host", **answered("malformed_request", foreign), FILTERS: own}
-    traced: Section = {"prefix": "/", "headers": [words(":method", ["CONNECT", "TRACE"])]}
-    yield {"note": "refused: methods for proxies", **answered("not_implemented", traced), FILTERS: own}
-    yield from _refused(site, own)
+    yield from _refused(own)
     places = [*site.exact, *site.patterns, *sorted(site.prefixes, key=lambda place: -len(place.path))]
     cors = cors_of(config.own_policies)
     for_all = cors is not None and _is_for_all(cors, places)
@@ -139,12 +136,18 @@ def _site(
             yield {**each, FILTERS: {**each[FILTERS], **marked}}
     yield from _endpoints(names, listener)
     seen: set[str] = set()
+    prefixes = {
+        place.path: [*_own_routes(place), *(each for each in place.routes if each.is_fallback)]
+        for place in site.prefixes
+    }
     for place in places:
         for route in _own_routes(place):
             if route.name in seen:
                 continue
             seen.add(route.name)
             yield from _noted_route(names, route, variants, preflight=not for_all)
+            for each in read_otherwise(route, prefixes):
+                yield {**each, FILTERS: own}
     fallbacks = {route.name: route for place in places for route in place.routes if route.is_fallback}
     for route in fallbacks.values():
         yield from _noted_route(names, route, variants, preflight=not for_all)
@@ -160,11 +163,14 @@ def _site(
         yield {**answered("no_route", {"prefix": "/"}), FILTERS: own}
 
 
-def _refused(site: Site, own: Section) -> Iterator[Section]:
-    """What answers paths that are no way around a guard."""
-    refused = [(note, {"safe_regex": {"regex": expression}}) for note, expression in REFUSED.items()]
-    refused += [("another spelling of a path with a guard", match) for match in hidden_paths(site)]
-    for note, match in refused:
+def _refused(own: Section) -> Iterator[Section]:
+    """What no route takes."""
+    foreign = {"prefix": "/", "headers": [{**regex(":authority", _AUTHORITY), "invert_match": True}]}
+    yield {"note": "refused: what is no host", **answered("malformed_request", foreign), FILTERS: own}
+    traced: Section = {"prefix": "/", "headers": [words(":method", ["CONNECT", "TRACE"])]}
+    yield {"note": "refused: methods for proxies", **answered("not_implemented", traced), FILTERS: own}
+    for note, expression in REFUSED.items():
+        match: Section = {"safe_regex": {"regex": expression}}
         yield {"note": f"refused: {note}", **answered("malformed_request", match), FILTERS: own}
 
 

@@ -18,6 +18,7 @@ from portico.render.kong.paths import EXACT, Paths, order, paths_of, priorities_
 from portico.render.kong.plugins import Plugins, plugins_of, size_limit
 from portico.render.kong.services import ServiceKey, Services
 from portico.render.losses import Losses
+from portico.render.policies import guards_of
 from portico.render.precedence import Matcher, behind, in_order, matchers_of, settled
 from portico.render.yaml_text import Noted
 
@@ -116,10 +117,17 @@ class Entities:
 
     def _can_be_asked(self, route: ResolvedRoute) -> bool:
         """Whether Kong can tell its requests from others: else it is left out, and listed."""
-        if route.query:
-            why = "Kong asks for no parameters of the query: this route is left out, its requests go to others"
-            self.losses.add((*route.source, "query"), why)
-        return not route.query
+        if not route.query:
+            return True
+        at = (*route.source, "query")
+        if guards_of(route) or route.policies.get("ip_filter", (None, ""))[0]:
+            self.losses.add(at, "Kong asks for no parameters of the query: this route is closed, with all of its path")
+            self._closed[route.name] = "Kong asks for no parameters of the query"
+            return True
+        self.losses.add(
+            at, "Kong asks for no parameters of the query: this route is left out, its requests go to others"
+        )
+        return False
 
     def _add(
         self, route: ResolvedRoute, matchers: Sequence[Matcher], priority: int, others: Sequence[ResolvedRoute]

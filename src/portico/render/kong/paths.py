@@ -22,6 +22,8 @@ from portico.render.precedence import Matcher
 
 EXACT: Final = 1_000_000
 """The `regex_priority` of exact paths; those of patterns are far below."""
+CLOSED: Final = EXACT - 1
+"""That of a prefix that is closed for all requests, since Kong cannot tell those that it guards from others."""
 _TRIPLET: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 
 
@@ -56,6 +58,8 @@ class Paths:
 
 def paths_of(route: ResolvedRoute, priority: int) -> Paths:
     """Those of a route; `priority` is what an expression has. Raises ValueError where Kong has no words for it."""
+    if route.query and not is_exact(route.path) and not is_pattern(route.path):
+        return Paths((f"~{_anchored('' if route.path == '/' else route.path)}(?:/|$)",), strip=False, priority=CLOSED)
     if is_exact(route.path):
         return _exact(route, literal_of(route.path), priority)
     return _of_pattern(route, priority) if is_pattern(route.path) else _prefix(route)
@@ -147,6 +151,8 @@ def order(matcher: Matcher, priorities: dict[str, int]) -> tuple[Any, ...]:
     path = matcher.route.path
     if is_exact(path) or is_pattern(path):
         place = (1, priorities[matcher.route.name], 0)
+    elif matcher.route.query:
+        place = (1, CLOSED, 0)
     elif _is_expression(matcher.route):
         place = (1, 0, 0)
     else:

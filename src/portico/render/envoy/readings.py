@@ -1,0 +1,47 @@
+"""Paths that a service may read as those of a guarded route, and that have another here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from portico.config import ResolvedRoute
+from portico.core.route_paths import is_exact, is_pattern, literal_of
+from portico.render.envoy.answers import answered
+from portico.render.envoy.matches import regex
+from portico.render.envoy.names import Section
+from portico.render.expressions import literal
+from portico.render.policies import guards_of
+
+_SLASH = r"(?:/|\\|%2[Ff]|%5[Cc])"
+_PARAMETERS = r"(?:%20|%09)*(?:(?:;|%3[Bb])[^/]*)?"
+_BETWEEN = rf"{_PARAMETERS}{_SLASH}(?:{_SLASH}|(?:;|%3[Bb])[^/]*)*"
+
+
+def guards(route: ResolvedRoute) -> frozenset[tuple[str, int]]:
+    """What refuses requests of a route."""
+    keys = [*guards_of(route), *(["ip_filter"] if route.policies.get("ip_filter", (None, ""))[0] is not None else [])]
+    return frozenset((key, id(route.policies[key][0])) for key in keys)
+
+
+def read_otherwise(route: ResolvedRoute, prefixes: Mapping[str, Sequence[ResolvedRoute]]) -> Iterator[Section]:
+    """The route that refuses other spellings of a guarded route's path, where one of a prefix above would take them."""
+    own = guards(route)
+    path = literal_of(route.path).rstrip("/")
+    if not own or is_pattern(route.path) or not path:
+        return
+    parts = path.split("/")
+    above = [each for at in range(1, len(parts)) for each in prefixes.get("/".join(parts[:at]) or "/", ())]
+    if all(own <= guards(each) for each in above):
+        return
+    segments = _BETWEEN.join("".join(map(_letter, segment)) for segment in path.split("/")[1:])
+    end = "" if is_exact(route.path) else f"{_PARAMETERS}(?:{_SLASH}.*)?"
+    plain = literal(path) + (r"(?:\?.*)?" if is_exact(route.path) else r"(?:[/?].*)?")
+    spelt = {"headers": [{**regex(":path", plain), "invert_match": True}]}
+    match: Section = {"safe_regex": {"regex": rf"{_SLASH}(?:{_SLASH}|;[^/]*)*{segments}{end}"}, **spelt}
+    yield answered("malformed_request", match)
+
+
+def _letter(letter: str) -> str:
+    """A character, or what becomes of it by decoding once or twice."""
+    digits = "".join(f"[{each.upper()}{each.lower()}]" if each.isalpha() else each for each in f"{ord(letter):02x}")
+    return f"(?:{literal(letter)}|%(?:25)?{digits})"
