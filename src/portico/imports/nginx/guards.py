@@ -6,13 +6,13 @@ from typing import Any
 
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.locations import Chooser, Location
+from portico.imports.nginx.passing import address_of, choice_at
 from portico.imports.nginx.policies import ClosedError
 from portico.imports.nginx.scope import Scope
 from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.upstreams import Services
 from portico.imports.nginx.values import duration, field_name, seconds
 from portico.imports.nginx.variables import Value, Var, Variables, literal
-from portico.imports.nginx.walk import address_of, choice_at
 
 
 def forward_auth(

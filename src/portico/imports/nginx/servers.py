@@ -13,6 +13,7 @@ from portico.config.instances import InstanceSettings
 from portico.config.services import preserved
 from portico.core.route_paths import is_exact, is_pattern
 from portico.imports.draft import Draft, Part, free_name
+from portico.imports.nginx.branches import State
 from portico.imports.nginx.errors import error_pages
 from portico.imports.nginx.fields import request_fields
 from portico.imports.nginx.guards import forward_auth, mirror
@@ -26,7 +27,7 @@ from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.turns import Turns
 from portico.imports.nginx.upstreams import Services
 from portico.imports.nginx.variables import Choice, Var, Variables, literal
-from portico.imports.nginx.walk import State, Walk
+from portico.imports.nginx.walk import Walk
 from portico.policies.headers import OF_CONTENT
 
 _REFUSING: Final = (
