@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from portico.config import Config, Upstream
 from portico.config.problems import KeyPath
 from portico.render.envoy.text import Shared
-from portico.render.losses import Losses
+from portico.render.once import Once
 
 Section: TypeAlias = dict[str, Any]
 """A part of envoy.yaml."""
@@ -43,11 +42,9 @@ class Filter:
 
 
 @dataclass(slots=True)
-class Names:
+class Names(Once):
     """What is written once, in the order in which it was first asked for."""
 
-    config: Config
-    losses: Losses
     scheme: str = "http"
     """That of the listener whose routes are written."""
     has_secret: bool = False
@@ -60,33 +57,11 @@ class Names:
     """Parts that are alike, by how they look."""
     known: dict[object, Any] = field(default_factory=dict)
     """What has been made of settings, by their identity: the configuration holds them."""
-    _services: dict[tuple[str, str | None], Upstream] = field(default_factory=dict)
-    _names: dict[object, str] = field(default_factory=dict)
-    _counts: dict[str, int] = field(default_factory=dict)
-
-    def service(self, name: str, version: str | None) -> Upstream:
-        """A service, or a version of it."""
-        key = (name, version)
-        if key not in self._services:
-            self._services[key] = self.config.services[name].upstream(version)
-        return self._services[key]
-
-    def once(self, known: object, name: str) -> tuple[str, bool]:
-        """The name of a thing, and whether it is new."""
-        if known in self._names:
-            return self._names[known], False
-        self._names[known] = own = self._free(name)
-        return own, True
 
     def filter(self, own: Filter) -> str:
         """The name of a filter, which is written once."""
         self.filters.setdefault(own.name, own)
         return own.name
-
-    def _free(self, name: str) -> str:
-        plain = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)
-        self._counts[plain] = number = self._counts.get(plain, 0) + 1
-        return plain if number == 1 else self._free(f"{plain}_{number}")
 
 
 class CannotError(Exception):

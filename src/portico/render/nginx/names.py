@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, takewhile
 from operator import itemgetter
 
-from portico.config import Config, ResolvedRoute, Upstream
+from portico.config import ResolvedRoute
 from portico.core.route_paths import is_pattern
-from portico.render.losses import Losses
 from portico.render.nginx.lua import Lua
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.text import above, block, pattern
+from portico.render.once import Once
 from portico.render.policies import OPEN
 
 
@@ -25,11 +25,9 @@ def _guards_of(route: ResolvedRoute) -> frozenset[tuple[str, int]]:
 
 
 @dataclass(slots=True)
-class Names:
+class Names(Once):
     """What is written beside the servers, in the order in which it was first asked for."""
 
-    config: Config
-    losses: Losses
     lua: Lua | None = None
     """What a program in Lua is told; None where nginx has none."""
     blocks: dict[str, list[str]] = field(default_factory=dict)
@@ -50,18 +48,8 @@ class Names:
     forwarding: dict[object, list[str]] = field(default_factory=dict)
     """What is said of services, and of guards, in locations; by what is said there."""
     _authorities: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
-    _services: dict[tuple[str, str | None], Upstream] = field(default_factory=dict)
-    _known: dict[object, str] = field(default_factory=dict)
     _guarded: list[tuple[str, frozenset[tuple[str, int]]]] | None = None
     _patterns: list[tuple[str, frozenset[tuple[str, int]]]] = field(default_factory=list)
-    _counts: dict[str, int] = field(default_factory=dict)
-
-    def service(self, name: str, version: str | None) -> Upstream:
-        """A service, or a version of it."""
-        key = (name, version)
-        if key not in self._services:
-            self._services[key] = self.config.services[name].upstream(version)
-        return self._services[key]
 
     def authorities(self, name: str, version: str | None) -> list[str]:
         """Those of the instances of a service, or of a version of it."""
@@ -102,16 +90,3 @@ class Names:
         """The variable that is something for requests whose body is said to be longer."""
         lines = [f"{pattern(f'~^0*(?:{above(size)})$')} 1;", 'default "";']
         return self.map("is_too_long", "$content_length", lines)
-
-    def once(self, known: object, name: str) -> tuple[str, bool]:
-        """The name of a thing, and whether it is new."""
-        if known in self._known:
-            return self._known[known], False
-        self._known[known] = own = self.free(name)
-        return own, True
-
-    def free(self, name: str) -> str:
-        """`NAME`, or `NAME_2` where that is taken."""
-        plain = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)
-        self._counts[plain] = number = self._counts.get(plain, 0) + 1
-        return plain if number == 1 else self.free(f"{plain}_{number}")
