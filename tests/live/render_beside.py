@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 import yaml
@@ -27,6 +27,16 @@ from support.world import Gateway
 
 Start: TypeAlias = Callable[[Rendering, int, Path], AbstractContextManager[object]]
 """Starts a target with what is rendered, on a port, with its files in a directory."""
+
+
+RARE: Final[list[tuple[str, tuple[str, ...], int]]] = [
+    ("/rare/1", (), 3),
+    ("/rare-answer", (), 2),
+    ("/per-key/1", ("X-Key: a",), 1),
+    ("/per-key/1", ("X-Key: b",), 1),
+    ("/per-key/1", (), 1),
+]
+"""Requests that are limited, and how many of each are admitted at once."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,16 @@ class Both:
         if theirs.status == 400 and _is_needless(case):
             pytest.skip("a path with a needless percent-encoding is refused, as the head of the file says")
         compare(case, theirs, ours)
+
+    def admit(self, target: str, lines: tuple[str, ...], admitted: int) -> tuple[Message, Message]:
+        """Both admit as many of the same requests, and say of the next, whose answers these are, when to come again."""
+        answers = [self.ask(Case("GET", target, 200, lines=lines)) for _ in range(admitted + 1)]
+        for pair in answers[:admitted]:
+            assert [answer.status for answer in pair] == [200, 200]
+        for answer in answers[admitted]:
+            assert answer.status == 429
+            assert 1 <= int(answer.get("retry-after") or 0) <= 60
+        return answers[admitted]
 
     def compared(self) -> int:
         """How many cases are compared."""

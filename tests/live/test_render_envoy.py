@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from live.render_beside import Both, beside
+from live.render_beside import RARE, Both, beside
 from live.render_cases import CASES, HARD, Case, get
 from portico.render import Rendering, render_envoy
 from support.client import Wire, request
@@ -39,22 +39,11 @@ def test_both_answer_the_same(both: Both, case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("target", "lines", "admitted"),
-    [
-        ("/rare/1", (), 3),
-        ("/rare-answer", (), 2),
-        ("/per-key/1", ("X-Key: a",), 1),
-        ("/per-key/1", ("X-Key: b",), 1),
-        ("/per-key/1", (), 1),
-    ],
+    RARE,
 )
 def test_both_admit_as_many(both: Both, target: str, lines: tuple[str, ...], admitted: int) -> None:
-    answers = [both.ask(Case("GET", target, 200, lines=lines)) for _ in range(admitted + 1)]
-    for pair in answers[:admitted]:
-        assert [answer.status for answer in pair] == [200, 200]
-    for answer in answers[admitted]:
-        assert answer.status == 429
+    for answer in both.admit(target, lines, admitted):
         assert answer.json()["reason"] == "rate_limited"
-        assert 1 <= int(answer.get("retry-after") or 0) <= 60
 
 
 def test_own_endpoints_have_one_content_type(both: Both) -> None:

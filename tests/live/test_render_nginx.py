@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from live.render_beside import Both, beside, load
+from live.render_beside import RARE, Both, beside, load
 from live.render_cases import CASES, HARD, Case, get
 from portico.render import Rendering, render_nginx
 from support.authority import Authority
@@ -56,21 +56,10 @@ def test_both_answer_the_same(both: Both, case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("target", "lines", "admitted"),
-    [
-        ("/rare/1", (), 3),
-        ("/rare-answer", (), 2),
-        ("/per-key/1", ("X-Key: a",), 1),
-        ("/per-key/1", ("X-Key: b",), 1),
-        ("/per-key/1", (), 1),
-    ],
+    RARE,
 )
 def test_both_admit_as_many(both: Both, target: str, lines: tuple[str, ...], admitted: int) -> None:
-    answers = [both.ask(Case("GET", target, 200, lines=lines)) for _ in range(admitted + 1)]
-    for pair in answers[:admitted]:
-        assert [answer.status for answer in pair] == [200, 200]
-    for answer in answers[admitted]:
-        assert answer.status == 429
-        assert 1 <= int(answer.get("retry-after") or 0) <= 60
+    both.admit(target, lines, admitted)
 
 
 def test_own_endpoints_have_one_content_type(both: Both) -> None:
