@@ -19,7 +19,7 @@ from support.client import ask
 from support.messages import Message
 from support.passwords import hashed
 from support.tokens import SECRET, bearer
-from support.world import Gateway
+from support.world import Gateway, until
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
 ODD = "'*% +é:x"
@@ -259,6 +259,7 @@ def test_what_is_secret_is_in_no_log(gateway: Gateway) -> None:
     revoke(gateway, token=second["refresh_token"])
     secrets = ["wonderland", "abc-not-right", "tOp-sEcReT", "$argon2", SECRET]
     secrets += [each[name] for each in (first, second) for name in ("access_token", "refresh_token")]
+    until(lambda: "/auth/revoke" in gateway.out(), "it is logged")
     text = gateway.out() + gateway.err() + gateway.get("/metrics").body.decode()
     text += ask(gateway.admin_port, "GET", "/admin/status", "Host: localhost").body.decode()
     assert "/auth/token" in text
