@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from imports.support import imported
@@ -31,6 +31,12 @@ REQUESTS = st.tuples(
 )
 
 
+STRIPPED = {"paths": ["/a"], "strip_path": True, "hosts": ["x.test"], "headers": {"X-A": ["1"]}, "methods": ["POST"]}
+KEPT = {"paths": ["/a"], "strip_path": False, "hosts": ["x.test"], "headers": {"X-A": ["1"]}}
+LAST = [{"paths": ["~/a/[bc]$"], "strip_path": False}, {"paths": ["/a"], "strip_path": True, "hosts": ["x.test"]}]
+
+
+@example([STRIPPED, KEPT, *LAST], [("GET", "/a", "x.test", {"x-a": "1"})])
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROUTES, min_size=1, max_size=5), st.lists(REQUESTS, min_size=4, max_size=12))
 def test_the_route_that_kong_would_take(

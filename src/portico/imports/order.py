@@ -32,6 +32,8 @@ class Matching:
     has_methods: bool = False
     guard: frozenset[str] = frozenset()
     target: Hashable = None
+    form: Hashable = None
+    """What its pattern says beside the path: where two differ in it, so do their texts."""
     was_prefix: str = ""
     """The prefix that it was before it became a pattern."""
 
@@ -103,14 +105,14 @@ def _queue(matching: Matching) -> str:
 
 def _tell_apart(patterns: Sequence[Matching]) -> None:
     """Patterns with the same text are one here, at the place of the first: where that is too early, another text."""
-    known: dict[tuple[str, bool], Matching] = {}
-    last: tuple[str, bool] | None = None
+    known: dict[tuple[str, bool, Hashable], Matching] = {}
+    last: tuple[str, bool, Hashable] | None = None
     for pattern in patterns:
-        key = (pattern.path, pattern.ignores_case)
+        key = (pattern.path, pattern.ignores_case, pattern.form)
         while key in known and (key != last or pattern.specificity > known[key].specificity):
             begins = "^" if pattern.path.startswith("^") else ""
             pattern.path = f"{begins}(?:{pattern.path.removeprefix('^')})"
-            key = (pattern.path, pattern.ignores_case)
+            key = (pattern.path, pattern.ignores_case, pattern.form)
         known[key] = pattern
         last = key
 

@@ -90,6 +90,8 @@ class Routes:
         """All of them, into the draft."""
         candidates = [each for route, service in self.entities.routes for each in self._read(route, service)]
         ranked = sorted(candidates, key=lambda each: each.rank)
+        for each in ranked:
+            each.matching.form = None if each.closed else (each.strips, each.uri)
         settle([each.matching for each in ranked])
         for candidate in in_file_order(candidates, ranked):
             self._write(candidate)

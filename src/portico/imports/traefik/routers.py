@@ -71,6 +71,8 @@ class Routers:
         by_points: dict[frozenset[str], list[_Candidate]] = {}
         for candidate in ranked:
             by_points.setdefault(self._listener(candidate.points), []).append(candidate)
+        for candidate in ranked:
+            candidate.matching.form = not candidate.closed and _has_rest(candidate.rest)
         for group in by_points.values():
             settle([each.matching for each in group])
         names: dict[frozenset[str], list[str]] = {}
@@ -370,10 +372,15 @@ def _written(matching: Matching) -> str:
     return f"= {matching.path}" if matching.kind == "exact" else matching.prefix
 
 
+def _has_rest(data: dict[str, Any]) -> bool:
+    """Whether a service gets what follows a prefix."""
+    return data.get("rewrite") != "keep" and ("service" in data or "split" in data)
+
+
 def _as_pattern(part: Part, matching: Matching) -> None:
     """The rewrite of a prefix that has become a pattern: `{path}` was what follows it."""
     rewrite = part.data.get("rewrite")
-    if rewrite == "keep" or ("service" not in part.data and "split" not in part.data):
+    if not _has_rest(part.data):
         part.data.pop("rewrite", None)
     elif matching.was_prefix != "/":
         slash = "" if matching.was_prefix.endswith("/") else "/?"
