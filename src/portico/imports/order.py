@@ -104,17 +104,25 @@ def _queue(matching: Matching) -> str:
 
 
 def _tell_apart(patterns: Sequence[Matching]) -> None:
-    """Patterns with the same text are one here, at the place of the first: where that is too early, another text."""
-    known: dict[tuple[str, bool, Hashable], Matching] = {}
-    last: tuple[str, bool, Hashable] | None = None
+    """Patterns with the same text are one here, at the place of the first: where that is too early, another text.
+
+    Two with the same path and another form may have the same text in the end, or not.
+    """
+    known: dict[tuple[str, bool], Matching] = {}
+    forms: set[tuple[str, bool, Hashable]] = set()
+    last = form = None
     for pattern in patterns:
-        key = (pattern.path, pattern.ignores_case, pattern.form)
-        while key in known and (key != last or pattern.specificity > known[key].specificity):
+        while True:
+            key = (pattern.path, pattern.ignores_case)
+            own = (*key, pattern.form)
+            is_early = key in known and (key != last or pattern.specificity > known[key].specificity)
+            if not is_early and (own == form or own not in forms):
+                break
             begins = "^" if pattern.path.startswith("^") else ""
             pattern.path = f"{begins}(?:{pattern.path.removeprefix('^')})"
-            key = (pattern.path, pattern.ignores_case, pattern.form)
         known[key] = pattern
-        last = key
+        forms.add(own)
+        last, form = key, own
 
 
 def _asked(hosts: tuple[str, ...]) -> Iterator[str]:
