@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portico.config import load_config, load_text
@@ -22,6 +22,7 @@ PARTS = st.recursive(
 )
 
 
+@example({"\x01" * 40: -1, "\x02" * 40: [True, {"\x03" * 40: 1}]})
 @given(st.dictionaries(TEXTS, PARTS, min_size=1, max_size=4))
 def test_yaml_reads_what_was_written(value: dict[str, Any]) -> None:
     assert yaml.safe_load(yaml_text(value)) == value

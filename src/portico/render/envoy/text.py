@@ -144,11 +144,11 @@ class _Writer:
         elif isinstance(value, dict):
             lines.append(head)
             self.mapping(value, indent + "  ", lines)
-        elif isinstance(value, str):
-            lines.append(f"{head} {text(value)}")
-        else:
+        elif isinstance(value, list):
             lines.append(head)
             self._sequence(value, indent + "  ", lines)
+        else:  # however long the line gets
+            lines.append(f"{head} {text(value) if isinstance(value, str) else _number(value)}")
 
     def _sequence(self, value: Sequence[Any], indent: str, lines: list[str]) -> None:
         for part in value:
