@@ -90,8 +90,14 @@ PROXY_ERRORS: Final = {
 Where more is known than the reason says, a more specific type takes its place.
 """
 
-PHRASES: Final[dict[int, str]] = {status.value: status.phrase for status in HTTPStatus}
-"""The reason phrases of the registered statuses."""
+PHRASES: Final[dict[int, str]] = {
+    **{status.value: status.phrase for status in HTTPStatus},
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""The reason phrases of the registered statuses (RFC 9110, section 15): Python has older ones before 3.13."""
 
 STATUS_LINES: Final[dict[int, bytes]] = {
     status: b"HTTP/1.1 %d %s" % (status, phrase.encode()) for status, phrase in PHRASES.items()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from mimetypes import guess_type
 from typing import Final
 
 from portico.config import RedirectSettings, ResolvedRoute, RespondSettings
 from portico.config.answers import redirect_target
-from portico.core.errors import REASONS
+from portico.core.errors import PHRASES, REASONS
 from portico.core.placeholders import PATH, QUERY, pieces_of
 from portico.core.route_paths import is_exact, is_pattern, literal_of
 from portico.render.envoy.names import Names, Section, escaped, header
@@ -44,7 +43,7 @@ def problem_format(status: int, reason: str, detail: str) -> Section:
     """The body of such an answer."""
     text = {
         "type": "about:blank",
-        "title": escaped(HTTPStatus(status).phrase),
+        "title": escaped(PHRASES[status]),
         "status": status,
         "detail": escaped(detail),
         "instance": "%DYNAMIC_METADATA(portico:path)%",

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Final
 
+from portico.core.errors import PHRASES
 from portico.render.haproxy.text import plain, word
 
 _TYPE: Final = "application/problem+json"
-_TITLES: Final = {413: "Content Too Large", 414: "URI Too Long"}
 _REASONS: Final = {
     400: "malformed_request",
     401: "%[var(txn.reason)]",
@@ -72,6 +71,5 @@ def field_lines() -> list[str]:
 
 
 def _body(status: int, reason: str) -> str:
-    title = _TITLES.get(status) or HTTPStatus(status).phrase
-    head = plain(json.dumps({"type": "about:blank", "title": title, "status": status}))
+    head = plain(json.dumps({"type": "about:blank", "title": PHRASES[status], "status": status}))
     return "lf-string " + word(f'{head[:-1]}, "reason": "{reason}", "request_id": "%[unique-id]"}}')
