@@ -21,7 +21,7 @@ from portico.config import check_plugins, included_files, named_files, plugin_fi
 from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.acme.certificates import Certificates
-from portico.processes.control.admin import create_admin
+from portico.processes.control.admin.app import create_admin
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.app import create_app
 from portico.processes.control.cache_purges import CachePurges

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from portico.config import load_text
-from portico.processes.control import admin as admin_module
 from portico.processes.control.acme.certificates import Certificates
-from portico.processes.control.admin import create_admin
+from portico.processes.control.admin import app as admin_module
+from portico.processes.control.admin.app import create_admin
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from portico.processes.control.admin.registry import described
 from portico.processes.control.check import Check
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.registration import Entry
-from portico.processes.control.registry_api import described
 from portico.processes.control.state import State
 
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from portico.config.problems import nearest
 from portico.core.header_map import checked_line
+from portico.processes.control.admin.cache_overview import cache_overview
 from portico.processes.control.bound import Bound
-from portico.processes.control.cache_overview import cache_overview
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 from portico.processes.ipc import channel

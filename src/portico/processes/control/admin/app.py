@@ -11,19 +11,19 @@ from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.net.redis.connection import masked
-from portico.processes.control.api_keys_api import api_key_routes
+from portico.processes.control.admin.cache import cache_routes
+from portico.processes.control.admin.canaries import canary_routes
+from portico.processes.control.admin.guard import Guard
+from portico.processes.control.admin.keys import api_key_routes
+from portico.processes.control.admin.overview import services_overview, workers_overview
+from portico.processes.control.admin.registry import registry_routes
+from portico.processes.control.admin.tokens import token_routes
 from portico.processes.control.app import own_endpoints
 from portico.processes.control.bound import Bound
-from portico.processes.control.cache_api import cache_routes
-from portico.processes.control.canary_api import canary_routes
-from portico.processes.control.guard import Guard
 from portico.processes.control.instance_states import InstanceStates
-from portico.processes.control.overview import services_overview, workers_overview
 from portico.processes.control.problems import problem
-from portico.processes.control.registry_api import registry_routes
 from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
 from portico.processes.control.state import State
-from portico.processes.control.tokens.api import token_routes
 
 _AT_ONCE: Final = 64
 """Concurrent requests to the endpoints that ask the workers."""

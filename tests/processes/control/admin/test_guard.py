@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from portico.processes.control.guard import Guard
+from portico.processes.control.admin.guard import Guard
 
 TOKEN = "s3cret-ü"
 
