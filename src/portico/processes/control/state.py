@@ -15,6 +15,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.live.live import Live
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
@@ -46,3 +47,8 @@ class State:
     """What was wrong with the file when it was last read, if anything."""
     telemetry: ControlTelemetry | None = None
     """What is sent to collectors, once this process has begun."""
+    live: Live = field(init=False)
+    """What happens now, for those who watch."""
+
+    def __post_init__(self) -> None:
+        self.live = Live(self.workers)

@@ -15,6 +15,7 @@ from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.keys import api_key_routes
+from portico.processes.control.admin.live import live_routes
 from portico.processes.control.admin.overview import services_overview, workers_overview
 from portico.processes.control.admin.registry import registry_routes
 from portico.processes.control.admin.tokens import token_routes
@@ -88,6 +89,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))
+    app.include_router(live_routes(state))
     app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)
