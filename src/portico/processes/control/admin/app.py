@@ -94,8 +94,4 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     async def refuse(request: Request, error: HTTPException) -> Response:
         return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", error.headers)
 
-    def token() -> str | None:
-        secret = state.config.gateway.admin_token
-        return secret.get_secret_value() if secret is not None else None
-
-    return Guard(app, token, is_local=is_local)
+    return Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
