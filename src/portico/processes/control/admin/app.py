@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.net.redis.connection import masked
+from portico.processes.control.admin.audited import Audited, audit_routes
 from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.guard import Guard
@@ -84,6 +85,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         return state.documents.states()
 
     app.include_router(registry_routes(state.discovery))
+    app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
@@ -94,4 +96,5 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     async def refuse(request: Request, error: HTTPException) -> Response:
         return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", error.headers)
 
-    return Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
+    guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
+    return Audited(guard, state.audit)
