@@ -16,6 +16,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.live.live import Live
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
@@ -49,3 +50,8 @@ class State:
     """What is sent to collectors, once this process has begun."""
     audit: Audit = field(default_factory=Audit)
     """Who changed what over the admin API."""
+    live: Live = field(init=False)
+    """What happens now, for those who watch."""
+
+    def __post_init__(self) -> None:
+        self.live = Live(self.workers)

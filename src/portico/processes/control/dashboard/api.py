@@ -33,10 +33,11 @@ class Answer(dict[str, Any]):
 
 
 class Api:
-    """Asks for one session; `admin` is the whole admin API, with its guard."""
+    """Asks for one session; `admin` is the whole admin API, with its guard. `client` is where the browser is."""
 
-    def __init__(self, admin: ASGIApp, session: Session) -> None:
+    def __init__(self, admin: ASGIApp, session: Session, client: tuple[str, int] | None = None) -> None:
         self._admin = admin
+        self._client = client or ("127.0.0.1", 0)
         self._headers = credentials(session)
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Answer:
@@ -81,7 +82,7 @@ class Api:
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        transport = httpx.ASGITransport(app=self._admin)
+        transport = httpx.ASGITransport(app=self._admin, client=self._client)
         async with httpx.AsyncClient(transport=transport, base_url=_HOST, headers=self._headers) as client:
             answer = await client.request(method, path, params=query, content=content, headers=headers)
         if answer.is_error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,7 +19,7 @@ from portico.config.admin import Callers
 from portico.processes.control.admin.guard import stranger
 from portico.processes.control.dashboard.api import Api, ApiError, credentials
 from portico.processes.control.dashboard.flashes import Flashes
-from portico.processes.control.dashboard.forms import Form, FormError, read_form
+from portico.processes.control.dashboard.forms import FormError, read_form
 from portico.processes.control.dashboard.history import Figures, History
 from portico.processes.control.dashboard.page import Context, Done, Page, Visit
 from portico.processes.control.dashboard.pages import GROUPS, PAGES
@@ -26,8 +27,7 @@ from portico.processes.control.dashboard.prefixes import start_page
 from portico.processes.control.dashboard.pulse import pulse
 from portico.processes.control.dashboard.rendering import rendered, static_file
 from portico.processes.control.dashboard.sessions import Session, Sessions, is_right
-
-logger: Final = logging.getLogger("portico.control")
+from portico.processes.control.state import State
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -46,19 +46,20 @@ _FRAGMENT: Final = "portico-fragment"
 _STREAMS: Final = {"events": "/admin/events", "exchanges": "/admin/exchanges"}
 _TO: Final = re.compile(r"[a-z-]*(?:\?[^#\s\\]*)?")
 _OWN_SITE: Final = ("", "same-origin", "none")
-_OLD_FORM: Final = "This page was made before the gateway's control process was restarted, or by somebody else: try again."
+_OLD_FORM: Final = (
+    "This page was made before the gateway's control process was restarted, or by somebody else: try again."
+)
 
 
 class Dashboard:
     """Answers `/` for browsers and what is below `/dashboard`; all else goes to `admin`, the admin API with its guard.
 
-    `callers` gives the admin tokens in force, if any; `is_local` says that only this machine can connect.
+    `is_local` says that only this machine can connect.
     """
 
-    def __init__(self, admin: ASGIApp, callers: Callable[[], Callers], title: Callable[[], str], *, is_local: bool):
+    def __init__(self, admin: ASGIApp, state: State, *, is_local: bool) -> None:
         self._admin = admin
-        self._callers = callers
-        self._title = title
+        self._state = state
         self._is_local = is_local
         self._sessions = Sessions()
         self._flashes = Flashes()
@@ -85,6 +86,13 @@ class Dashboard:
             elif path == "/dashboard" or path.startswith("/dashboard/"):
                 app = self._refusal(scope) or self._app
         await app(scope, receive, send)
+
+    def _callers(self) -> Callers:
+        """The admin tokens in force, if any."""
+        return self._state.config.gateway.admin_callers
+
+    def _title(self) -> str:
+        return self._state.config.gateway.title
 
     # ---- who comes
 
@@ -123,11 +131,17 @@ class Dashboard:
             return self._signing_in(to, _OLD_FORM, 403)
         cookie = self._sessions.begin(self._callers(), form.text("token"))
         if cookie is None:
-            logger.warning("a sign-in at the dashboard was refused: it showed no admin token")
+            self._audit_refused(request)
             return self._signing_in(to, "This is none of the gateway's admin tokens.", 403)
         answer = _to(to or "./", 303)
         answer.headers["Set-Cookie"] = f"{cookie}; HttpOnly; SameSite=Strict{_secure(request)}"
         return answer
+
+    def _audit_refused(self, request: Request) -> None:
+        """A sign-in that was refused; one that was not has changed nothing yet."""
+        request.scope["state"] = {}
+        self._state.audit.record(request, "sign in", "the dashboard")
+        self._state.audit.answered(request.scope, 403)
 
     def _signing_in(self, to: str, problem: str = "", status: int = 200) -> Response:
         context = {"title": self._title(), "csrf": self._sessions.anonymous(), "to": to, "problem": problem}
@@ -156,9 +170,9 @@ class Dashboard:
             if _FRAGMENT in request.headers:
                 return _html("signed out", 401)
             query = f"?{request.url.query}" if request.url.query else ""
-            return _to("sign-in" + (f"?to={_quoted(name + query)}" if name or query else ""), 303)
+            return _to("sign-in" + (f"?to={quote(name + query, safe='')}" if name or query else ""), 303)
         self._history.visit()
-        visit = Visit(session, Api(self._admin, session), self._history, request.query_params)
+        visit = Visit(session, Api(self._admin, session, request.client), self._history, request.query_params)
         return await (self._act if request.method == "POST" else self._show)(request, page, visit)
 
     async def _show(
@@ -219,7 +233,7 @@ class Dashboard:
             return self._problem(404, "There is no such stream.")
         kept = [(name, value) for name, value in scope["headers"] if name in (b"accept", b"last-event-id")]
         headers = [(b"host", b"localhost"), *kept, *credentials(session).items()]
-        scope |= {"path": path, "raw_path": path.encode(), "headers": headers}
+        scope.update({"path": path, "raw_path": path.encode(), "headers": headers})
         return self._admin
 
     async def _figures(self) -> Figures | None:
@@ -250,16 +264,8 @@ def _secure(request: Request) -> str:
     return "; Secure" if "https" in schemes else ""
 
 
-def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")
-
-
 def _detail(refusal: Response) -> str:
-    import json
-
-    return str(json.loads(bytes(refusal.body))["detail"])
+    return str(msgspec.json.decode(refusal.body)["detail"])
 
 
 def _changes(error: ApiError) -> Mapping[str, object]:

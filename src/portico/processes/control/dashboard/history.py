@@ -14,6 +14,7 @@ EVERY: Final = 2.0
 """Seconds between two samples."""
 MOST: Final = 90
 """Samples that are kept: three minutes."""
+_LEAST: Final = 20
 _WATCHED: Final = 15.0
 """Seconds after the last visit until sampling ends."""
 
@@ -41,6 +42,14 @@ class History:
             if figures is not None and time.monotonic() - at < 3 * EVERY:
                 return figures
         return {}
+
+    def points(self) -> int:
+        """How many a chart has room for: not all at first, or it would be empty for minutes."""
+        return max(_LEAST, len(self._samples))
+
+    def over(self) -> str:
+        """Of which time the samples are, in words."""
+        return f"over the last {len(self._samples) * EVERY:.0f} seconds"
 
     def totals(self, key: str) -> list[float | None]:
         """A figure of the whole gateway, from the oldest to the newest."""

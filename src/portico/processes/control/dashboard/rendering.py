@@ -8,8 +8,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from portico.processes.control.dashboard.charts import bar, chart
-from portico.processes.control.dashboard.history import MOST
-from portico.processes.control.dashboard.words import FILTERS, number, seconds, share
+from portico.processes.control.dashboard.words import FILTERS, latency, number, share
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
@@ -58,6 +57,6 @@ def _environment() -> Any:
         auto_reload=False,
     )
     environment.filters |= FILTERS
-    environment.globals |= {"chart": chart, "bar": bar, "number": number, "seconds": seconds, "share": share}
-    environment.globals |= {"most": MOST, "version": _version()}
+    environment.globals |= {"chart": chart, "bar": bar, "number": number, "latency": latency, "share": share}
+    environment.globals |= {"version": _version()}
     return environment

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-NOTHING: Final = "–"
+NOTHING: Final = "\N{EN DASH}"
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -31,15 +31,13 @@ def size(value: Any) -> str:
     return f"{value:.1f} GiB"
 
 
-def seconds(value: Any) -> str:
-    """A latency: `870 µs`, `12 ms`, `1.25 s`."""
+def latency(value: Any) -> str:
+    """Milliseconds: `0.87 ms`, `12 ms`, `1.25 s`."""
     if not isinstance(value, int | float):
         return NOTHING
-    if value < 0.001:
-        return f"{value * 1e6:.0f} µs"
-    if value < 1:
-        return f"{value * 1000:.1f} ms" if value < 0.01 else f"{value * 1000:.0f} ms"
-    return f"{value:.2f} s" if value < 60 else span(value)
+    if value < 1000:
+        return f"{value:.2g} ms" if value < 10 else f"{value:.0f} ms"
+    return f"{value / 1000:.2f} s" if value < 60_000 else span(value / 1000)
 
 
 def span(value: Any) -> str:
@@ -76,7 +74,7 @@ def moment_of(value: Any) -> float | None:
     if isinstance(value, int | float):
         return float(value)
     try:
-        return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
+        return datetime.fromisoformat(str(value)).timestamp()
     except ValueError:
         return None
 
@@ -112,7 +110,7 @@ def plain(value: Any) -> str:
 FILTERS: Final[dict[str, Callable[..., str]]] = {
     "number": number,
     "size": size,
-    "seconds": seconds,
+    "latency": latency,
     "span": span,
     "percent": percent,
     "ago": ago,
