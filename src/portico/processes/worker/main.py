@@ -657,7 +657,7 @@ class _Worker:
             return None
         lock = self.runtime.log_lock if config.gateway.workers != 1 else None
         rotation = None if settings.rotate is None else Rotation(settings.rotate.size, settings.rotate.keep)
-        return AccessLog(loop, settings.access, settings.format, lock, rotation)
+        return AccessLog(loop, settings.access, settings.format, lock, rotation, settings.pending)
 
     def _livez(self) -> Answer:
         return _status_answer(200, "alive")
