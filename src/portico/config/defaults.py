@@ -17,7 +17,18 @@ from portico.config.shapes import fields_of
 _UNWRITTEN: Final = frozenset(("tokens", "version_by", "default_routes"))
 """Keys that mean something by being there."""
 _COMPLETED: Final = frozenset(
-    ("endpoints", "limits", "log", "metrics", "cache", "history", "health_check", "timeout", "retries", "passive_health")
+    (
+        "endpoints",
+        "limits",
+        "log",
+        "metrics",
+        "cache",
+        "history",
+        "health_check",
+        "timeout",
+        "retries",
+        "passive_health",
+    )
 )
 """Sections that are completed where they are written in part: in others, what stands there depends on the rest."""
 

@@ -27,6 +27,7 @@ from portico.config.secret_files import SecretFiles
 from portico.config.source import Source
 from portico.config.substitution import plain_data
 from portico.config.words import LOCATED, findings_of
+from portico.core.slices import collecting_later
 
 MOST_ROUNDS = 4
 
@@ -56,6 +57,11 @@ def load_text(
     With `included` those are the texts of the files that it includes, by path, whatever is on disk. Raises ConfigError
     with every problem found.
     """
+    with collecting_later():
+        return _of_text(text, filename, environ, included)
+
+
+def _of_text(text: str, filename: str, environ: Mapping[str, str], included: Mapping[str, str] | None) -> Config:
     document = parse_document(text, filename)
     environment = read_environment(environ)
     directory = Path.cwd() / ("" if filename.startswith(STREAMS) else Path(filename).parent)

@@ -28,7 +28,9 @@ from portico.policies import POLICY_SETTINGS
 MASK: Final = "********"
 """What is shown in place of a secret."""
 
-_REFERENCES: Final = re.compile(r"(?:[$]\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}|[$]\{file:[^{}]*\}|\{env\.[A-Za-z_][A-Za-z0-9_]*\})+")
+_REFERENCES: Final = re.compile(
+    r"(?:[$]\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}|[$]\{file:[^{}]*\}|\{env\.[A-Za-z_][A-Za-z0-9_]*\})+"
+)
 _NAMED: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*:-)[^{}]+(\})")
 _PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s+)*")
 _LOOKS_UP: Final = re.compile(r"\$\{|\{env\.")

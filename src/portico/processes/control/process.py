@@ -24,6 +24,7 @@ from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.admin.app import create_admin
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.app import create_app
+from portico.processes.control.audit import Audit
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.configuration.cause import Cause
@@ -118,6 +119,8 @@ class _Control:
         certificates = Certificates(workers, self.runtime, config_path)
         others = discovery, purges, issuers, api_keys, canaries, tokens, certificates, documents, listening
         self.state = State(config, generation, config_path, workers, health, *others)
+        self.state.audit = Audit(self.runtime, config_path)
+        self.state.audit.follow(config)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.state.refused = self.runtime.refused()
         self.state.configuration = Configuration(self.state, self.reloading, self.runtime)
@@ -162,6 +165,7 @@ class _Control:
         await certificates.close()
         await documents.close()
         await telemetry.close()
+        self.state.audit.close()
         await health.close()
         self.state.configuration.close()
         if self.is_orphaned:
@@ -195,6 +199,7 @@ class _Control:
 
     def _stop(self) -> None:
         self.loop.remove_reader(self.lifeline)
+        self.state.live.close()
         for server, _ in self.servers:
             server.should_exit = True
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from portico.config import Config
 from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.api_keys import ApiKeys
+from portico.processes.control.audit import Audit
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.live.live import Live
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
@@ -52,3 +54,10 @@ class State:
     """What is sent to collectors, once this process has begun."""
     configuration: Configuration = field(init=False)
     """The document in force, its history, and how another comes in, once this process has begun."""
+    audit: Audit = field(default_factory=Audit)
+    """Who changed what over the admin API."""
+    live: Live = field(init=False)
+    """What happens now, for those who watch."""
+
+    def __post_init__(self) -> None:
+        self.live = Live(self.workers)

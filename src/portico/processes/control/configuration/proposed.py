@@ -19,7 +19,6 @@ from portico.processes.control.configuration.in_force import InForce
 from portico.processes.control.reloading import ReloadError
 from portico.render.yaml_text import document as yaml_document
 
-
 _PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 """Two escapes that are one character (RFC 8259, section 7)."""
 
@@ -52,7 +51,10 @@ def propose(sent: Sent, there: InForce, filename: str, checked: Callable[[Config
         data = read_json(sent.text, filename) if sent.is_json else {}
         read = _plain_json(sent.text) if sent.is_json else sent.text
         text = unmasked(read, parse_document(read, filename), there.known, is_careful=sent.is_careful)
-        config = checked(_loaded_json(data, text, there, filename) if sent.is_json else load_text(text, filename, os.environ))
+        if sent.is_json:
+            config = checked(_loaded_json(data, text, there, filename))
+        else:
+            config = checked(load_text(text, filename, os.environ))
     except ConfigError as error:
         raise invalid(error.problems) from None
     except ReloadError as error:
@@ -65,9 +67,9 @@ def propose(sent: Sent, there: InForce, filename: str, checked: Callable[[Config
 
 
 def _loaded_json(data: dict[str, Any], unmasked_json: str, there: InForce, filename: str) -> Config:
-    """What a document that was sent as JSON would be, as it would be written. Problems have the places of what was sent.
+    """What a document that was sent as JSON would be, as it would be written.
 
-    Raises ConfigError.
+    Raises ConfigError, whose problems have the places of what was sent.
     """
     masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
     text = unmasked(masked, parse_document(masked, filename), there.known)
