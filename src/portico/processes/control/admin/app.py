@@ -22,6 +22,8 @@ from portico.processes.control.admin.registry import registry_routes
 from portico.processes.control.admin.tokens import token_routes
 from portico.processes.control.app import own_endpoints
 from portico.processes.control.bound import Bound
+from portico.processes.control.dashboard.app import Dashboard
+from portico.processes.control.dashboard.prefixes import Unprefixed
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.problems import problem
 from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
@@ -99,4 +101,5 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", error.headers)
 
     guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
-    return Audited(guard, state.audit)
+    admin = Audited(guard, state.audit)
+    return Unprefixed(Dashboard(admin, state, is_local=is_local))
