@@ -85,7 +85,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
     },
     "With a running gateway": {
         services: ("portico services", "portico services --admin 127.0.0.1:9001 --json"),
-        status: ("portico status",),
+        status: ("portico status", "portico status --watch"),
         reload: ("portico reload",),
         logs: ("portico logs access.log --follow", "portico logs --status 5xx --slower 1s"),
         cache: (),

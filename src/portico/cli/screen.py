@@ -86,10 +86,7 @@ def fitted(seen: Seen, width: int, height: int) -> list[Text]:
     if len(rows) + (left_out > 0) > room:
         left_out += len(rows) - (room - 1)
         rows = sorted(rows, key=_liveliness)[: room - 1]
-    table = [*_table(seen, rows, width)]
-    if left_out:
-        table.append(Text(f"and {left_out} more", "dim"))
-    lines = [*head, *table, *foot]
+    lines = [*head, *_table(seen, rows, left_out, width), *foot]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
@@ -126,7 +123,7 @@ def _head(seen: Seen, width: int) -> list[Text]:
     return [*lines, Text()]
 
 
-def _table(seen: Seen, rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[Text]:
+def _table(seen: Seen, rows: Sequence[Mapping[str, Any]], left_out: int, width: int) -> Iterator[Text]:
     columns = [*_COLUMNS]
     while len(columns) > 1 and width - sum(column.width for column in columns) < _NARROWEST:
         columns.remove(min(columns, key=lambda column: column.importance))
@@ -135,6 +132,8 @@ def _table(seen: Seen, rows: Sequence[Mapping[str, Any]], width: int) -> Iterato
     up = _usable(seen.services)
     for figures in rows:
         yield _row(figures["name"], name, columns, figures, up.get(figures["name"]))
+    if left_out:
+        yield Text(f"and {left_out} more", "dim")
     yield _row("all", name, columns, seen.live["total"], None, "bold")
 
 
@@ -190,10 +189,8 @@ def number(rate: float) -> str:
     """A rate in seven characters at most: `0`, `0.03`, `12.5`, `1234`, `12.3k`."""
     if rate == 0:
         return "0"
-    if rate < 10:
-        return f"{rate:.2g}" if rate >= 0.01 else "<0.01"
     if rate < 100:
-        return f"{rate:.1f}"
+        return f"{rate:.1f}" if rate >= 0.1 else f"{rate:.2f}" if rate >= 0.01 else "<0.01"
     return f"{rate:.0f}" if rate < 10_000 else f"{rate / 1000:.1f}k"
 
 
