@@ -12,8 +12,10 @@ from rich.console import Console
 from portico.cli.screen import Screen, Seen, fitted, latency, number, whole
 
 QUIET: dict[str, Any] = {
-    **{"rate": 0.0, "in_flight": 0, "error_rate": 0.0, "limited_rate": 0.0},
-    **{"p50": None, "p95": None, "p99": None, "errors": {}},
+    **dict.fromkeys(("rate", "error_rate", "limited_rate"), 0.0),
+    **dict.fromkeys(("p50", "p95", "p99")),
+    "in_flight": 0,
+    "errors": {},
 }
 BUSY = {**QUIET, "rate": 1234.5, "in_flight": 12, "p50": 3.1, "p95": 12.0, "p99": 1500.0}
 FAILING = {**QUIET, "rate": 2.0, "error_rate": 0.05, "limited_rate": 20.0, "errors": {"upstream_refused": 0.05}}
