@@ -14,6 +14,7 @@ from portico.net.redis.connection import masked
 from portico.processes.control.admin.audited import Audited, audit_routes
 from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
+from portico.processes.control.admin.configuration import cause_of, configuration_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.keys import api_key_routes
 from portico.processes.control.admin.live import live_routes
@@ -39,10 +40,10 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     bounded = [Depends(Bound(_AT_ONCE))]
 
     @app.post("/admin/reload", response_model=None)
-    async def reload() -> dict[str, Any] | Response:
+    async def reload(request: Request) -> dict[str, Any] | Response:
         """Read the configuration again; answers once every worker uses it."""
         try:
-            return {"generation": await reloading.reload()}
+            return {"generation": await reloading.reload(cause_of(request, "reload"))}
         except ReloadError as error:
             return problem(422, str(error))
         except AdoptionError as error:
@@ -87,6 +88,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         """The documents of services, what changed in them, and what has no room in the merged one."""
         return state.documents.states()
 
+    app.include_router(configuration_routes(state))
     app.include_router(registry_routes(state.discovery))
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
