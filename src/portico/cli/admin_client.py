@@ -20,6 +20,7 @@ from portico.core.hosts import host_and_port
 _DONE: Final = (200, 202)
 _TIMEOUT: Final = 60.0
 """Seconds: more than a reload takes at most."""
+_AS_YAML: Final = {"Content-Type": "application/yaml"}
 _USER: Final = "X-Portico-User"
 """The field that says who sits before the terminal, for history and audit log."""
 
@@ -85,6 +86,43 @@ class AdminClient:
                     response.read()
                     _checked(response, self.where, "total")
                 yield from response.iter_lines()
+
+    def configuration(self) -> tuple[Any, str]:
+        """The document in force, and its tag. Raises AdminError."""
+        with self._reaching(_TIMEOUT) as client:
+            response = client.get(self._url("/admin/config"))
+            return _checked(response, self.where, None), response.headers.get("etag", "")
+
+    def configuration_text(self) -> tuple[str, str]:
+        """The text of the file in force, secrets masked, and its tag. Raises AdminError."""
+        with self._reaching(_TIMEOUT) as client:
+            response = client.get(self._url("/admin/config"), params={"form": "file"})
+            if response.status_code not in _DONE:
+                _checked(response, self.where, "")
+            return response.text, response.headers.get("etag", "")
+
+    def plan(self, text: str) -> Any:
+        """What a file with this text would change. Raises AdminError."""
+        return self._request("POST", "/admin/config/plan", has="changes", content=text.encode(), headers=_AS_YAML)
+
+    def apply(self, text: str, tag: str, why: str) -> Any:
+        """Have a file with this text come into force in place of what has this tag. Raises AdminError."""
+        headers = {**_AS_YAML, "If-Match": tag}
+        return self._request("PUT", "/admin/config", content=text.encode(), headers=headers, params={"why": why})
+
+    def rollback(self, number: int | None, tag: str, why: str, *, dry_run: bool) -> Any:
+        """Have an earlier configuration come into force, or say what that would change. Raises AdminError."""
+        asked, headers = {"to": number, "why": why}, {"If-Match": tag}
+        wanted = {"dry_run": "1"} if dry_run else {}
+        return self._request("POST", "/admin/config/rollback", json=asked, headers=headers, params=wanted)
+
+    def history(self) -> Any:
+        """The configurations that were in force, the newest first. Raises AdminError."""
+        return self._request("GET", "/admin/config/history")
+
+    def history_entry(self, number: int) -> Any:
+        """One of them, with its text and what it changed. Raises AdminError."""
+        return self._request("GET", f"/admin/config/history/{number}", has="text")
 
     def services(self) -> Any:
         """The document at `/admin/services`. Raises AdminError."""
@@ -161,8 +199,11 @@ class AdminClient:
             ) from error
 
 
-def _checked(response: httpx.Response, where: str, has: str) -> Mapping[str, Any]:
-    """The document of a response, if it is one of the admin API. Raises AdminError, RefusedError where it says no."""
+def _checked(response: httpx.Response, where: str, has: str | None) -> Mapping[str, Any]:
+    """The document of a response, if it is one of the admin API, which `has` a key if it is known.
+
+    Raises AdminError, RefusedError where it says no.
+    """
     if response.status_code == 401:
         raise AdminError(f"the admin API at {where} refuses the token: set ADMIN_TOKEN to the gateway's own")
     try:
@@ -170,7 +211,8 @@ def _checked(response: httpx.Response, where: str, has: str) -> Mapping[str, Any
     except ValueError:
         document = None
     is_done = response.status_code in _DONE
-    if not isinstance(document, dict) or (has if is_done else "detail") not in document:
+    key = has if is_done else "detail"
+    if not isinstance(document, dict) or (key is not None and key not in document):
         raise AdminError(f"the server at {where} is not Portico's admin API")
     if not is_done:
         raise RefusedError(response.status_code, document)
