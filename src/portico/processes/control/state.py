@@ -58,6 +58,8 @@ class State:
     """Who changed what over the admin API."""
     live: Live = field(init=False)
     """What happens now, for those who watch."""
+    configuration: Configuration = field(init=False)
+    """The document in force, its history, and how another comes in, once this process has begun."""
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
