@@ -17,6 +17,7 @@ from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.openapi.documents import Documents
+from portico.processes.control.overrides import Overrides
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
@@ -49,3 +50,5 @@ class State:
     """What is sent to collectors, once this process has begun."""
     audit: Audit = field(default_factory=Audit)
     """Who changed what over the admin API."""
+    overrides: Overrides | None = None
+    """What somebody has said about instances; in tests there may be nobody."""
