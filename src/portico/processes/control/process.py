@@ -194,6 +194,7 @@ class _Control:
 
     def _stop(self) -> None:
         self.loop.remove_reader(self.lifeline)
+        self.state.live.close()
         for server, _ in self.servers:
             server.should_exit = True
 

@@ -16,6 +16,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.live.live import Live
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.overrides import Overrides
 from portico.processes.control.telemetry import ControlTelemetry
@@ -52,3 +53,8 @@ class State:
     """Who changed what over the admin API."""
     overrides: Overrides | None = None
     """What somebody has said about instances; in tests there may be nobody."""
+    live: Live = field(init=False)
+    """What happens now, for those who watch."""
+
+    def __post_init__(self) -> None:
+        self.live = Live(self.workers)

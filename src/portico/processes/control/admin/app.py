@@ -17,11 +17,14 @@ from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.instances import instance_routes
 from portico.processes.control.admin.keys import api_key_routes
+from portico.processes.control.admin.live import live_routes
 from portico.processes.control.admin.overview import services_overview, workers_overview
 from portico.processes.control.admin.registry import registry_routes
 from portico.processes.control.admin.tokens import token_routes
 from portico.processes.control.app import own_endpoints
 from portico.processes.control.bound import Bound
+from portico.processes.control.dashboard.app import Dashboard
+from portico.processes.control.dashboard.prefixes import Unprefixed
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.problems import problem
 from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
@@ -92,6 +95,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))
+    app.include_router(live_routes(state))
     app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)
@@ -99,4 +103,5 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", error.headers)
 
     guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
-    return Audited(guard, state.audit)
+    admin = Audited(guard, state.audit)
+    return Unprefixed(Dashboard(admin, state, is_local=is_local))

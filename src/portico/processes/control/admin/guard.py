@@ -58,7 +58,7 @@ class Guard:
         caller = _shown(callers, scope) if callers else Caller(LOCAL)
         if caller is None:
             return _unauthorized()
-        if not callers and (refusal := self._stranger(headers, host)):
+        if not callers and (refusal := stranger(headers, host, is_local=self._is_local)):
             return refusal
         scope.setdefault("state", {})["caller"] = caller
         if writes(scope) and not caller.can_write:
@@ -67,15 +67,16 @@ class Guard:
             )
         return None
 
-    def _stranger(self, headers: Headers, host: str) -> Response | None:
-        """Why somebody without a token, where there is none, is no program on this machine that means this API."""
-        if any("portico" in value for value in headers.getlist("via")):  # a registered URL may point here
-            return problem(403, "without a token the admin API answers nobody who comes through a gateway")
-        if not self._is_local:
-            return problem(403, "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token")
-        if not _is_loopback(host):
-            return problem(403, "without a token the admin API answers to a loopback name only, such as localhost")
-        return None
+
+def stranger(headers: Headers, host: str, *, is_local: bool) -> Response | None:
+    """Why somebody without a token, where there is none, is no program on this machine that means this API."""
+    if any("portico" in value for value in headers.getlist("via")):  # a registered URL may point here
+        return problem(403, "without a token the admin API answers nobody who comes through a gateway")
+    if not is_local:
+        return problem(403, "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token")
+    if not _is_loopback(host):
+        return problem(403, "without a token the admin API answers to a loopback name only, such as localhost")
+    return None
 
 
 def _shown(callers: Callers, scope: Scope) -> Caller | None:
