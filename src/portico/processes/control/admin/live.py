@@ -13,7 +13,7 @@ from portico.processes.control.state import State
 
 def live_routes(state: State) -> APIRouter:
     """The routes below `/admin/live`."""
-    router = APIRouter(prefix="/admin")
+    router = APIRouter(prefix="/admin", tags=["live"])
 
     @router.get("/live", response_model=None)
     async def figures(
