@@ -10,6 +10,7 @@ from pathlib import Path
 from portico.config import Config
 from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.api_keys import ApiKeys
+from portico.processes.control.audit import Audit
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
@@ -47,6 +48,8 @@ class State:
     """What was wrong with the file when it was last read, if anything."""
     telemetry: ControlTelemetry | None = None
     """What is sent to collectors, once this process has begun."""
+    audit: Audit = field(default_factory=Audit)
+    """Who changed what over the admin API."""
     live: Live = field(init=False)
     """What happens now, for those who watch."""
 
