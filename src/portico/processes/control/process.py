@@ -118,6 +118,7 @@ class _Control:
         self.state = State(config, generation, config_path, workers, health, *others)
         self.state.audit = Audit(self.runtime, config_path)
         self.state.audit.follow(config)
+        self.state.live.start(loop)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from portico.core.found import Found
+from portico.observe.event_feed import Event
 from portico.observe.record_filter import RecordFilter
 from portico.policies.auth.key_table import ApiKey
 from portico.policies.auth.revoked import Revocation
@@ -245,6 +246,13 @@ class Watched(msgspec.Struct, tag=True):
     counts: dict[str, dict[str, int]] | None = None
 
 
+class Happened(msgspec.Struct, tag=True):
+    """A worker has logged an event; before it there were some that are `left_out`."""
+
+    event: Event
+    left_out: int = 0
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -274,6 +282,7 @@ Message: TypeAlias = (
     | NewChallenges
     | Watch
     | Watched
+    | Happened
 )
 
 _encode = msgspec.msgpack.Encoder().encode
