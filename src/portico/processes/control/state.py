@@ -64,3 +64,4 @@ class State:
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
+        self.live.streams.access = lambda: (self.config.gateway.admin_token, self.config.gateway.admin_tokens)
