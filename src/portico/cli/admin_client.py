@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from portico.config import GatewaySettings
-from portico.config.gateway import check_token
+from portico.config.admin import check_token
 from portico.core.hosts import host_and_port
 
 _DONE: Final = (200, 202)
@@ -38,8 +38,7 @@ class AdminClient:
         host, port = settings.admin_address
         if not port:
             raise AdminError("gateway.admin has port 0: name the address that portico run announced, --admin HOST:PORT")
-        secret = settings.admin_token
-        return cls(_reachable(host), port, secret.get_secret_value() if secret is not None else None)
+        return cls(_reachable(host), port, settings.own_admin_token)
 
     @property
     def where(self) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.acme import AcmeSettings
+from portico.config.admin import AdminTokenSettings, Callers, callers_of, check_token
 from portico.config.directories import ApiServerSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
@@ -43,13 +44,6 @@ def split_address(text: str) -> tuple[str, int]:
     if ":" in host and not bracketed:
         raise ValueError("expected host:port; an IPv6 address goes into brackets: [::1]:9000")
     return listening_host(host), int(port)
-
-
-def check_token(token: str) -> str:
-    """The token itself. Raises ValueError for one that no `Authorization: Bearer` can carry; it is not repeated."""
-    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", token) or token != token.strip():
-        raise ValueError("holds control characters, or white space at an end, which no header field can carry")
-    return token
 
 
 def _address(text: str) -> str:
@@ -272,9 +266,19 @@ class GatewaySettings(Section):
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
     """Processes that serve requests; `auto` is one per core."""
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
-    """Where the admin API listens; port 0 picks a free one. An address that is not loopback demands `admin_token`."""
+    """Where the admin API listens; port 0 picks a free one. An address that is not loopback demands
+    `admin_token` or `admin_tokens`.
+    """
     admin_token: Annotated[Secret, AfterValidator(_token)] = None
-    """What the admin API asks for; without control characters, and white space at its ends."""
+    """What the admin API asks for; without control characters, and white space at its ends. Good for everything."""
+    admin_tokens: Annotated[
+        tuple[AdminTokenSettings, ...],
+        written_as(list, "admin_tokens: [{name: ada, token: '${ADA_TOKEN}', access: read}]"),
+        NotEmpty("write admin_tokens: [{name: ada, token: '${ADA_TOKEN}', access: read}], or leave it out"),
+    ] = ()
+    """Tokens of the admin API that have a name, which the audit log says, and may be read-only: beside `admin_token`,
+    or in place of it.
+    """
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
     """The Redis or Valkey that workers and gateways share."""
     redis_timeout: Annotated[Duration, Field(ge=0.001, le=1)] = 0.02
@@ -373,6 +377,17 @@ class GatewaySettings(Section):
     def admin_address(self) -> tuple[str, int]:
         """Host and port of the admin API."""
         return split_address(self.admin)
+
+    @property
+    def admin_callers(self) -> Callers:
+        """The tokens of the admin API; none: programs on this machine need none."""
+        return callers_of(self.admin_token, self.admin_tokens)
+
+    @property
+    def own_admin_token(self) -> str | None:
+        """What the commands show that read this configuration: the token that may do most."""
+        order = sorted(self.admin_callers, key=lambda each: not each[1].can_write)
+        return order[0][0].decode() if order else None
 
     @property
     def admin_is_local(self) -> bool:

@@ -24,6 +24,7 @@ from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.admin.app import create_admin
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.app import create_app
+from portico.processes.control.audit import Audit
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
@@ -115,6 +116,8 @@ class _Control:
         certificates = Certificates(workers, self.runtime, config_path)
         others = discovery, purges, issuers, api_keys, canaries, tokens, certificates, documents, listening
         self.state = State(config, generation, config_path, workers, health, *others)
+        self.state.audit = Audit(self.runtime, config_path)
+        self.state.audit.follow(config)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
@@ -156,6 +159,7 @@ class _Control:
         await certificates.close()
         await documents.close()
         await telemetry.close()
+        self.state.audit.close()
         await health.close()
         if self.is_orphaned:
             self._remove_runtime()  # workers that were still starting may have written files
@@ -185,6 +189,7 @@ class _Control:
 
     def _stop(self) -> None:
         self.loop.remove_reader(self.lifeline)
+        self.state.live.close()
         for server, _ in self.servers:
             server.should_exit = True
 

@@ -135,6 +135,7 @@ class Reloading:
         await state.tokens.follow(config)
         await state.certificates.follow(config)
         await state.documents.follow(config)
+        state.audit.follow(config)
         if state.telemetry is not None:
             state.telemetry.follow(config)
         state.workers.keep_health(state.health.states())

@@ -10,11 +10,13 @@ from pathlib import Path
 from portico.config import Config
 from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.api_keys import ApiKeys
+from portico.processes.control.audit import Audit
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.live.live import Live
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
@@ -46,3 +48,10 @@ class State:
     """What was wrong with the file when it was last read, if anything."""
     telemetry: ControlTelemetry | None = None
     """What is sent to collectors, once this process has begun."""
+    audit: Audit = field(default_factory=Audit)
+    """Who changed what over the admin API."""
+    live: Live = field(init=False)
+    """What happens now, for those who watch."""
+
+    def __post_init__(self) -> None:
+        self.live = Live(self.workers)

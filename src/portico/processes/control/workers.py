@@ -76,6 +76,10 @@ class Workers:
         """Gives what a worker that connects now has to answer authorities."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
         """Called with each worker that has purges for all others."""
+        self.reported_now: Callable[[str, dict[str, Any] | None, dict[str, Any]], None] = lambda *_: None
+        """Called with a worker's last totals, if it has reported before, and with those that it reports now."""
+        self.has_left: Callable[[str], None] = lambda _: None
+        """Called with each worker that leaves."""
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -290,7 +294,9 @@ class Workers:
                     case channel.Ejected(key, url, after_failure):
                         self.ejected(worker, key, url, after_failure)
                     case channel.Report(metrics, answers):
-                        self._totals[worker] = msgspec.json.decode(metrics)
+                        last, totals = self._totals.get(worker), msgspec.json.decode(metrics)
+                        self._totals[worker] = totals
+                        self.reported_now(worker, last, totals)
                         self._answered(worker, answers, message)
                     case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
@@ -338,6 +344,7 @@ class Workers:
             self._prepared.pop(worker, None)
         for question in [question for question in self._waiting if question[0] == worker]:
             self._waiting.pop(question).cancel()
+        self.has_left(worker)
         self._move_on()
         self._fold_ended()
 

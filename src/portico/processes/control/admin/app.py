@@ -11,15 +11,19 @@ from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.net.redis.connection import masked
+from portico.processes.control.admin.audited import Audited, audit_routes
 from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.keys import api_key_routes
+from portico.processes.control.admin.live import live_routes
 from portico.processes.control.admin.overview import services_overview, workers_overview
 from portico.processes.control.admin.registry import registry_routes
 from portico.processes.control.admin.tokens import token_routes
 from portico.processes.control.app import own_endpoints
 from portico.processes.control.bound import Bound
+from portico.processes.control.dashboard.app import Dashboard
+from portico.processes.control.dashboard.prefixes import Unprefixed
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.problems import problem
 from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
@@ -84,18 +88,18 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         return state.documents.states()
 
     app.include_router(registry_routes(state.discovery))
+    app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))
+    app.include_router(live_routes(state))
     app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:
         return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", error.headers)
 
-    def token() -> str | None:
-        secret = state.config.gateway.admin_token
-        return secret.get_secret_value() if secret is not None else None
-
-    return Guard(app, token, is_local=is_local)
+    guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
+    admin = Audited(guard, state.audit)
+    return Unprefixed(Dashboard(admin, state, is_local=is_local))
