@@ -51,9 +51,8 @@ async def explain(
     here = snapshot.at(entrance.listener.key)
     gateway = Gateway(replace(here, matcher=here.matcher.apart()), Metrics(), None, 0, cast(Any, None))
     stream = Unsent(entrance.client(question), len(question.body), limits.body_size)
-    exchange = Exchange(cast(Any, stream), request, lambda *_: None, question.body)
-    exchange.method = request.method_name
-    gateway.identify(exchange, cast(Any, stream), request)
+    exchange = gateway.probe(cast(Any, stream), request)
+    exchange.content = question.body
     explanation["request"]["client_ip"] = exchange.client_ip
     if entrance.redirects:
         return _redirected(explanation, entrance, gateway, exchange, request)
