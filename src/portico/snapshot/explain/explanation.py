@@ -1,6 +1,7 @@
 """What is said of a request: plain data, which is JSON as it stands.
 
-Bytes of requests are text in it, one character for each byte (latin-1): whoever prints it makes it printable.
+Bytes of requests are text in it: UTF-8, of which what is none is escaped; only a `head` has one character for each byte
+(latin-1). Whoever prints it makes it printable.
 """
 
 from __future__ import annotations
@@ -77,8 +78,7 @@ class Chosen(TypedDict):
 
     name: str | None
     """None where it asks for none that exists."""
-    by: list[str]
-    """What is asked, in this order."""
+    why: str
     others: list[str]
 
 
@@ -87,8 +87,7 @@ class Side(TypedDict):
 
     name: str
     weight: float
-    """As it is now, of the sum of all."""
-    where: str
+    """As it is now, in proportion to those of the others."""
 
 
 class Split(TypedDict):
@@ -121,8 +120,6 @@ class Fate(TypedDict):
     """With its query; empty where no service gets it."""
     prefix: str
     """What clients have before the service's paths (`X-Forwarded-Prefix`)."""
-    depth: int
-    """How many segments the route's path took."""
 
 
 class Verdict(TypedDict):

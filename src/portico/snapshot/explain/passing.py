@@ -26,6 +26,7 @@ from portico.snapshot.explain.ends import ClientEnd, InstanceEnd, Noted
 from portico.snapshot.explain.ends import Outcome as Ends
 from portico.snapshot.explain.explanation import Answered, Outcome, Verdict
 from portico.snapshot.explain.instances import described
+from portico.snapshot.explain.question import shown
 from portico.snapshot.explain.rebuilding import Rebuilding
 from portico.snapshot.explain.routed import Routed
 from portico.snapshot.explain.trail import Trail, WatchedGateway
@@ -152,7 +153,7 @@ class _Passing:
             return None
         memory: Any = self.building.caches.memory
         settings, _ = written.policies["cache"]
-        keys = [key.decode("latin-1") for key in dict.fromkeys(memory.wanted)]
+        keys = [shown(key) for key in dict.fromkeys(memory.wanted)]
         status = (
             next((_value(line) for line in exchange.response_lines if line.startswith(b"Cache-Status:")), None)
             if exchange is not None
@@ -190,7 +191,7 @@ def _answered(noted: Noted, exchange: Exchange | None) -> Answered:
         "reason": reason,
         "detail": _detail(noted),
         "headers": headers,
-        "body": noted.body.decode("latin-1"),
+        "body": shown(noted.body),
     }
 
 
@@ -212,7 +213,7 @@ def _detail(noted: Noted) -> str:
 
 def _pair(line: bytes) -> tuple[str, str]:
     name, _, value = line.partition(b":")
-    return name.decode("latin-1"), value.strip().decode("latin-1")
+    return shown(name), shown(value.strip())
 
 
 def _value(line: bytes) -> str:
