@@ -13,4 +13,4 @@ def answered(answer: Answer) -> Answered:
         [*map(shown, (name, value.strip()))] for name, _, value in (line.partition(b":") for line in answer.lines)
     ]
     detail = answer.detail if isinstance(answer, Refusal) else ""
-    return Answered(status=answer.status, reason=answer.reason, detail=detail, headers=headers)
+    return Answered(status=answer.status, reason=answer.reason, detail=detail, headers=headers, body="")

@@ -20,6 +20,7 @@ from portico.snapshot.builder import SnapshotBuilder
 from portico.snapshot.explain.answers import answered
 from portico.snapshot.explain.entrance import Entrance, entrance_of
 from portico.snapshot.explain.explanation import Asked, Explanation
+from portico.snapshot.explain.passing import passed
 from portico.snapshot.explain.question import Question, limits_of, read, shown
 from portico.snapshot.explain.routing import Routing, nearest
 from portico.snapshot.explain.stream import Unsent
@@ -37,7 +38,6 @@ async def explain(
     At most so many other routes are named. Raises ValueError where the request could not be sent: no method, a field
     that is none, a listener that is not there.
     """
-    del builder
     question.check()
     entrance = entrance_of(question, config)
     explanation = begun(question, entrance.listener.key, secure=entrance.secure)
@@ -61,10 +61,8 @@ async def explain(
     routed = routing.route(exchange, request, explanation, most)
     if routed is None:
         return _ended(explanation)
-    too_large = _too_large(gateway, request, limits.body_size)
-    if too_large is not None:
-        routed = replace(routed, refusal=lambda _: too_large)
-    return _ended(explanation)
+    said = await passed(replace(routed, listener=entrance.listener.key), builder, snapshot, config)
+    return _ended({**explanation, **said, "notes": [*explanation["notes"], *said["notes"]]})
 
 
 def begun(question: Question, listener: str, *, secure: bool) -> Explanation:
@@ -110,13 +108,6 @@ def _describe(asked: Asked, request: RequestHead) -> None:
         asked["segments"] = [*map(shown, segments_of(path))]
 
 
-def _too_large(gateway: Gateway, request: RequestHead, limit: int) -> Refusal | None:
-    """What is said of content that is larger than its route takes, if that lets more through than others."""
-    if request.framing <= limit or request.framing <= (limit := gateway.body_limit(request) or limit):
-        return None
-    return Refusal("body_too_large", f"the body is larger than {limit} bytes")
-
-
 def _redirected(
     said: Explanation, entrance: Entrance, gateway: Gateway, exchange: Exchange, request: RequestHead
 ) -> Explanation:
@@ -135,7 +126,8 @@ def _ended(said: Explanation) -> Explanation:
     """What comes of all that."""
     answer = said["answer"]
     said["nearest"] = nearest(said)
-    said["outcome"] = "forwarded" if answer is None else "answered" if answer["reason"] is None else "refused"
+    if answer is not None and said["outcome"] != "unknown":
+        said["outcome"] = "answered" if answer["reason"] is None else "refused"
     return said
 
 

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 Condition: TypeAlias = Literal["listener", "path", "host", "method", "header", "query", "precedence"]
 """What a route lost by, in the order in which it is asked; by `precedence` one loses that would have taken it."""
-Outcome: TypeAlias = Literal["forwarded", "answered", "refused"]
-"""A service gets the request, the gateway answers it as it is told to, or it refuses it."""
+Outcome: TypeAlias = Literal["forwarded", "answered", "refused", "unknown"]
+"""A service gets the request, the gateway answers it as it is told to, or it refuses it; `unknown` where that depends
+on a body that is not there, or on somebody who would be asked."""
 
 
 class Asked(TypedDict):
@@ -127,8 +128,9 @@ class Verdict(TypedDict):
     key: str
     scope: str
     source: list[str | int]
+    """Its path in the configuration; empty where nothing is written."""
     where: str
-    says: Outcome | Literal["passes", "unknown"]
+    says: Outcome | Literal["passes"]
     detail: str
 
 
@@ -140,6 +142,8 @@ class Answered(TypedDict):
     """Of a refusal."""
     detail: str
     headers: list[list[str]]
+    body: str
+    """The beginning of it."""
 
 
 class Explanation(TypedDict):
