@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
+from portico.processes.control.dashboard.audit import AUDIT
+from portico.processes.control.dashboard.cache import CACHE
+from portico.processes.control.dashboard.certificates import CERTIFICATES
+from portico.processes.control.dashboard.consumers import CONSUMERS
+from portico.processes.control.dashboard.live import EVENTS, EXCHANGES
 from portico.processes.control.dashboard.overview import overview
 from portico.processes.control.dashboard.page import Page
 from portico.processes.control.dashboard.services import SERVICES
 
-GROUPS: Final[tuple[tuple[str, tuple[Page, ...]], ...]] = (("Now", (Page("", "Overview", overview), SERVICES)),)
+GROUPS: Final[tuple[tuple[str, tuple[Page, ...]], ...]] = (
+    ("Now", (Page("", "Overview", overview), SERVICES, EXCHANGES, EVENTS)),
+    ("State", (CACHE, CONSUMERS, CERTIFICATES)),
+    ("Changes", (AUDIT,)),
+)
 """The menu: its headings, and the pages below each."""
 
 PAGES: Final[dict[str, Page]] = {page.name: page for _, pages in GROUPS for page in pages}
