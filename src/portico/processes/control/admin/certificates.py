@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from fastapi import APIRouter, Depends
@@ -17,7 +17,9 @@ from portico.net.tls.certificates import CertificateError, names_of, read_certif
 from portico.processes.control.bound import Bound
 from portico.processes.control.state import State
 
-_AT_ONCE = 16
+_AT_ONCE: Final = 16
+_KEPT: Final = ("names", "state", "expires", "ordering", "next_try", "problem")
+"""What is shown of an ordered one."""
 
 
 class CertificateModel(BaseModel):
@@ -55,7 +57,7 @@ def certificate_routes(state: State) -> APIRouter:
 
     @router.get("/admin/certificates")
     async def certificates() -> CertificatesPage:
-        """The certificates that the gateway presents, and until when they are valid: those of files, read now, first."""
+        """The certificates that the gateway presents, and until when: those of files first, read now."""
         found = await asyncio.to_thread(_of_files, [*presented_certificates(state.config)])
         ordered = [_ordered(each) for each in state.certificates.states()]
         return CertificatesPage(generation=state.generation, certificates=[*found, *ordered])
