@@ -26,6 +26,7 @@ from portico.config.sample import SAMPLE
 from portico.config.secret_files import SecretFiles
 from portico.config.substitution import plain_data
 from portico.config.words import LOCATED, findings_of
+from portico.core.slices import collecting_later
 
 MOST_ROUNDS = 4
 
@@ -49,6 +50,11 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     """Read a configuration from text; `filename` is for messages. Raises ConfigError with every problem found."""
+    with collecting_later():
+        return _of_text(text, filename, environ)
+
+
+def _of_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     document = parse_document(text, filename)
     environment = read_environment(environ)
     directory = Path.cwd() / ("" if filename.startswith(STREAMS) else Path(filename).parent)

@@ -43,6 +43,8 @@ _TEMPLATES = {
     ("policies", "transform", "request", "path"),
 }
 """The keys below which values are templates."""
+_WITH_TEXTS = frozenset(("headers", "transform"))
+"""One of these keys is in the path of each of them."""
 _NO_VALUE = {"false": False, "": None, "null": None, "~": None}
 
 
@@ -99,6 +101,8 @@ class _Reader:
 
     def read(self, node: Node, path: KeyPath) -> Any:
         """A node that several aliases name is read once."""
+        if type(node.content) is str and "$" not in node.content and _WITH_TEXTS.isdisjoint(path):
+            return scalar(node.content) if node.plain else node.content  # nearly all there is in a large file
         if id(node) not in self.done:
             self.done[id(node)] = self._read(node, path)
         return self.done[id(node)]

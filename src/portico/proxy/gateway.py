@@ -286,6 +286,14 @@ class Gateway:
 
     # ---- off the main path
 
+    def probe(self, stream: Stream, request: RequestHead) -> Exchange:
+        """An exchange that nobody observes, about which policies may be asked."""
+        exchange = Exchange(stream, request, lambda *_: None)
+        exchange.method = request.method_name
+        exchange.query = b"".join(request.target.partition(b"?")[1:])
+        self._identify(exchange, stream, request)
+        return exchange
+
     def log_to(self, log: Log | None) -> None:
         """Have this log take the records of exchanges that end from now on."""
         self._log = log

@@ -49,6 +49,7 @@ from portico.processes.worker.limits import bindings_url, bucket_table, cache_st
 from portico.processes.worker.listening import WorkerListener
 from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.purging import Purging
+from portico.processes.worker.rights import Rights
 from portico.processes.worker.telemetry import Telemetry
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.redis_store import RedisStore
@@ -179,6 +180,7 @@ class _Worker:
         limits, passes = _limits(config.gateway), _passing(config.gateway)
         self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
         alone = config.gateway.workers == 1
+        self.rights = Rights(self.http.connections)
         self.entrances = [
             entrance
             for listener in self.serving
@@ -542,7 +544,9 @@ class _Worker:
                 raise
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
+        before = {listener.gateway: listener.gateway.snapshot for listener in self.serving}
         self._use(snapshot, config)
+        self.rights.review(before)
         self._share_bindings(bindings)
         self.plugins.adopt(plugins, replaced_plugins)
         self._share_limits(shared)
