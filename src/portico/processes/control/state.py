@@ -18,6 +18,7 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.live.live import Live
 from portico.processes.control.openapi.documents import Documents
+from portico.processes.control.overrides import Overrides
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
@@ -55,3 +56,6 @@ class State:
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
+
+    overrides: Overrides | None = None
+    """What somebody has said about instances; in tests there may be nobody."""

@@ -72,6 +72,8 @@ class Workers:
         """Gives the tokens that were revoked for a worker that connects now."""
         self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
         """Called with when API keys were used."""
+        self.overrides: Callable[[], channel.NewOverrides | None] = lambda: None
+        """Gives what somebody has said about instances, for a worker that connects now."""
         self.challenges: Callable[[], channel.NewChallenges | None] = lambda: None
         """Gives what a worker that connects now has to answer authorities."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
@@ -329,6 +331,8 @@ class Workers:
         api_keys = self.api_keys()
         if api_keys is not None:
             channel.send(writer, api_keys)
+        if (overrides := self.overrides()) is not None:
+            channel.send(writer, overrides)
         if (challenges := self.challenges()) is not None:
             channel.send(writer, challenges)
         for key in self._documents_wanted & self._documents.keys():

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from portico.core.found import Found
+from portico.core.overrides import Override
 from portico.policies.auth.key_table import ApiKey
 from portico.policies.auth.revoked import Revocation
 from portico.proxy.cache.purges import Purge
@@ -108,6 +109,13 @@ class Weights(msgspec.Struct, tag=True):
     weights: dict[str, dict[str, float]]
 
 
+class NewOverrides(msgspec.Struct, tag=True):
+    """All that somebody has said about instances. With a `number`, `Learnt` confirms it."""
+
+    overrides: list[Override]
+    number: int = 0
+
+
 class NewPurges(msgspec.Struct, tag=True):
     """Purges to apply from now on; from a worker, that has applied them: for all others.
 
@@ -198,7 +206,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, revocations or challenges of that number."""
+    """A worker goes by the API keys, revocations, challenges or overrides of that number."""
 
     number: int
 
@@ -233,6 +241,7 @@ Message: TypeAlias = (
     | CheckPassed
     | Discovered
     | Weights
+    | NewOverrides
     | NewPurges
     | Purged
     | SharedSwept

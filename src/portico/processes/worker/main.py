@@ -163,6 +163,7 @@ class _Worker:
         self.builder.revoked.is_known = False
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
+        self.builder.live.override(self.runtime.overrides())
         self.log, self.log_share = self._open_log(config, loop), config.gateway.log.sample
         self.telemetry = Telemetry(self.metrics, loop, self.worker, self.runtime.directory)
         self.telemetry.adopt(config)
@@ -424,7 +425,7 @@ class _Worker:
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
         """Whether it was a message that does not wait until a configuration is taken over.
 
-        Purges may not be late, nor may the end of a canary, of an API key or of a token.
+        Purges may not be late, nor may the end of a canary, of an instance's work, of an API key or of a token.
         """
         match message:
             case channel.NewPurges():
@@ -448,6 +449,9 @@ class _Worker:
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
                 self.builder.live.set_weights(weights)
+            case channel.NewOverrides(overrides, number):
+                self.builder.live.override(overrides)
+                channel.send(writer, channel.Learnt(number))
             case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
                 self.builder.live.learn_weights(weights)
                 return False

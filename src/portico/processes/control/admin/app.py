@@ -16,6 +16,7 @@ from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.certificates import certificate_routes
 from portico.processes.control.admin.guard import Guard
+from portico.processes.control.admin.instances import instance_routes
 from portico.processes.control.admin.keys import api_key_routes
 from portico.processes.control.admin.live import live_routes
 from portico.processes.control.admin.overview import services_overview, workers_overview
@@ -89,6 +90,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         return state.documents.states()
 
     app.include_router(registry_routes(state.discovery))
+    app.include_router(instance_routes(state))
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
     app.include_router(certificate_routes(state))

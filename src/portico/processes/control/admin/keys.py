@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from portico.core.api_keys import shown
 from portico.core.settings import Duration, DurationOrZero
 from portico.policies.consumer_fields import ConsumerName, ScopeName
+from portico.processes.control.admin.bodies import Asked, asked
 from portico.processes.control.api_key_records import KeyRecord
 from portico.processes.control.api_keys import ApiKeys, Outcome, RefusedError, UnavailableError, UnknownKeyError
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 
-_BODY_LIMIT: Final = 64 * 1024
 _AT_ONCE: Final = 64
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Lifetime(_Asked):
+class _Lifetime(Asked):
     """`scopes`: all that the consumer has, if none are named. `expires_in`: for ever, if nothing is said."""
 
     scopes: list[ScopeName] | None = None
@@ -41,9 +37,6 @@ class _Create(_Lifetime):
 
 class _Rotate(_Lifetime):
     overlap: DurationOrZero = 3600.0
-
-
-T = TypeVar("T", bound=_Asked)
 
 
 def api_key_routes(state: State) -> APIRouter:
@@ -98,8 +91,8 @@ async def _listed(keys: ApiKeys) -> dict[str, Any]:
 
 
 async def _created(keys: ApiKeys, request: Request) -> dict[str, Any]:
-    asked = await _asked(request, _Create)
-    record, text, outcome = await keys.create(asked.consumer, asked.scopes, asked.expires_in, asked.note)
+    wanted = await asked(request, _Create)
+    record, text, outcome = await keys.create(wanted.consumer, wanted.scopes, wanted.expires_in, wanted.note)
     return {"secret": text, "key": _document(record, keys, time.time()), **_outcome(outcome)}
 
 
@@ -109,8 +102,8 @@ async def _revoked(keys: ApiKeys, key: str) -> dict[str, Any]:
 
 
 async def _rotated(keys: ApiKeys, key: str, request: Request) -> dict[str, Any]:
-    asked = await _asked(request, _Rotate)
-    old, new, text, outcome = await keys.rotate(key, asked.overlap, asked.scopes, asked.expires_in)
+    wanted = await asked(request, _Rotate)
+    old, new, text, outcome = await keys.rotate(key, wanted.overlap, wanted.scopes, wanted.expires_in)
     now = time.time()
     both = {"key": _document(new, keys, now), "replaces": _document(old, keys, now)}
     return {"secret": text, **both, **_outcome(outcome)}
@@ -121,21 +114,6 @@ def _refused(error: Exception) -> Response:
         return problem(503, str(error), {"Retry-After": "1"})
     status = 404 if isinstance(error, UnknownKeyError) else 409 if isinstance(error, RefusedError) else 422
     return problem(status, str(error))
-
-
-async def _asked(request: Request, kind: type[T]) -> T:
-    """The body, which may be empty. Raises ValueError."""
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > _BODY_LIMIT:
-            raise ValueError(f"a command has {_BODY_LIMIT} bytes at most")
-    try:
-        return kind.model_validate_json(content or b"{}")
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        path = ".".join(map(str, found["loc"]))
-        raise ValueError(f"{path}: {found['msg']}" if path else found["msg"]) from None
 
 
 _NOBODY: Final[dict[str, int]] = {}
