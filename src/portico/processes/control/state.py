@@ -51,11 +51,11 @@ class State:
     """What is sent to collectors, once this process has begun."""
     audit: Audit = field(default_factory=Audit)
     """Who changed what over the admin API."""
+    overrides: Overrides | None = None
+    """What somebody has said about instances; in tests there may be nobody."""
     live: Live = field(init=False)
     """What happens now, for those who watch."""
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
 
-    overrides: Overrides | None = None
-    """What somebody has said about instances; in tests there may be nobody."""
