@@ -80,6 +80,10 @@ class Workers:
         """Called with each worker that has purges for all others."""
         self.reported_now: Callable[[str, dict[str, Any] | None, dict[str, Any]], None] = lambda *_: None
         """Called with a worker's last totals, if it has reported before, and with those that it reports now."""
+        self.watch: Callable[[], channel.Watch] = channel.Watch
+        """Gives what a worker that connects now has to watch."""
+        self.watched: Callable[[channel.Watched], None] = lambda _: None
+        """Called with what workers have of what is watched."""
         self.has_left: Callable[[str], None] = lambda _: None
         """Called with each worker that leaves."""
 
@@ -302,7 +306,7 @@ class Workers:
                         self._answered(worker, answers, message)
                     case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
-                    case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
+                    case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed() | channel.Watched():
                         self._pass_on(worker, message)
         except asyncio.CancelledError:
             pass  # the process ends
@@ -312,7 +316,9 @@ class Workers:
             self._has_left(worker)
             writer.close()
 
-    def _pass_on(self, worker: str, message: channel.NewPurges | channel.KeysWanted | channel.KeysUsed) -> None:
+    def _pass_on(
+        self, worker: str, message: channel.NewPurges | channel.KeysWanted | channel.KeysUsed | channel.Watched
+    ) -> None:
         match message:
             case channel.KeysWanted(address, issuer):
                 self.keys_wanted(KeySource(address, issuer))
@@ -320,6 +326,8 @@ class Workers:
                 self.keys_used(used)
             case channel.NewPurges():
                 self.invalidated(worker, message)
+            case channel.Watched():
+                self.watched(message)
 
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
@@ -340,6 +348,8 @@ class Workers:
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)
+        if wish := self.watch():
+            channel.send(writer, wish)
 
     def _has_left(self, worker: str) -> None:
         self._writers.pop(worker, None)

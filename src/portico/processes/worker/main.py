@@ -51,6 +51,7 @@ from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.purging import Purging
 from portico.processes.worker.rights import Rights
 from portico.processes.worker.telemetry import Telemetry
+from portico.processes.worker.watching import Watching
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.redis_store import RedisStore
 from portico.proxy.gateway import Gateway, Snapshot
@@ -165,6 +166,8 @@ class _Worker:
         self.builder.live.learn_weights(weights)
         self.builder.live.override(self.runtime.overrides())
         self.log, self.log_share = self._open_log(config, loop), config.gateway.log.sample
+        self.log_from = _LOG_FROM[config.gateway.log.level]
+        self.watching = Watching(loop, self._log_anew)
         self.telemetry = Telemetry(self.metrics, loop, self.worker, self.runtime.directory)
         self.telemetry.adopt(config)
         self.overload = Overload()
@@ -286,7 +289,7 @@ class _Worker:
         """
         written = config.gateway.log
         log, details = self._log_by(config), details_of(written.fields)
-        shared = self.metrics, log, _LOG_FROM[written.level], self.loop, self.overload, details
+        shared = self.metrics, log, self.log_from, self.loop, self.overload, details
         wanted = _listeners_of(config)
         for opened in self.listeners.gateway:
             key = opened.key
@@ -306,10 +309,10 @@ class _Worker:
         """
         wanted = _listeners_of(config)
         self.telemetry.adopt(config)
-        log = self._log_by(config)
+        log = self.watching.over(self._log_by(config), self.log_from)
         for listener in self.serving:
             listener.gateway.trace(self.telemetry.tracer)
-            listener.gateway.log_to(log)
+            listener.gateway.log_to(*log)
             if listener.key in wanted:
                 listener.adopt(wanted[listener.key], snapshot)
             listener.gateway.watch(self._watchers(config))
@@ -319,6 +322,12 @@ class _Worker:
         """What takes records of exchanges: the log, which stays as it was opened, and what goes to a collector."""
         log = self.telemetry.log(self.log, config)
         return log if log is None or self.log_share == 1 else SampledLog(log, self.log_share)
+
+    def _log_anew(self) -> None:
+        """Once somebody watches, or nobody any more."""
+        log = self.watching.over(self._log_by(self.config), self.log_from)
+        for listener in self.serving:
+            listener.gateway.log_to(*log)
 
     def _watchers(self, config: Config) -> list[Callable[[Exchange], None]]:
         """What counts exchanges by parts of services, where the configuration asks for that."""
@@ -415,6 +424,7 @@ class _Worker:
             finally:
                 self.control = None
                 self.purging.disconnected()
+                self.watching.disconnected()
                 reporting.cancel()
                 await messages.join()
                 processing.cancel()
@@ -432,6 +442,9 @@ class _Worker:
                 self.purging.receive(message, writer)
             case channel.Purged():
                 self.purging.answered(message)
+            case channel.Watch():
+                self.watching.receive(message, writer)
+                channel.send(writer, channel.Learnt(message.number))
             case channel.SharedSwept(before):
                 self.purging.swept_before = before
             case channel.NewKeys(address, issuer, document, as_of):

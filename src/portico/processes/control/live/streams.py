@@ -40,7 +40,7 @@ class Streams:
 
 
 class _Stream(Response):
-    """`running` is the set that it is in while it runs."""
+    """`running` is the set that it is in while it runs. Its head is sent with the first piece."""
 
     def __init__(self, running: set[_Stream], pieces: AsyncIterator[bytes], media_type: str) -> None:
         super().__init__(media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -64,17 +64,19 @@ class _Stream(Response):
             self._running.discard(self)
             leaving.cancel()
             self._sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sending
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sending
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        try:
-            async with contextlib.aclosing(self._pieces) as pieces:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._pieces) as pieces:  # type: ignore[type-var]
+            piece = await anext(pieces)  # what cannot begin raises
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            try:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
                 async for piece in pieces:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except asyncio.CancelledError:
-            pass  # a whole end, where the client reads
+            except asyncio.CancelledError:
+                pass  # a whole end, where the client reads
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
