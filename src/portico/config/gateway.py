@@ -225,6 +225,15 @@ class CacheBounds(Section):
     """How long a request may wait until Redis has looked for a stored response; then its service is asked."""
 
 
+class HistorySettings(Section):
+    """How much of the configuration's history is kept in `state_dir`: the newest two entries always are."""
+
+    keep: Annotated[Whole, Field(ge=2, le=1000)] = 50
+    """How many configurations that were in force are kept."""
+    size: Annotated[Size, Field(ge=1 << 20)] = 16 << 20
+    """Bytes of all of them together."""
+
+
 class ProxyStatusSettings(Section):
     """What `Proxy-Status` says where a service could not answer (RFC 9209).
 
@@ -316,13 +325,15 @@ class GatewaySettings(Section):
     """Whether exchanges have spans, and where these go; `true` for a collector on this machine."""
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     """What all caches use together."""
+    history: Annotated[HistorySettings, NoneIsEmpty] = HistorySettings()
+    """How much is kept of the history of this file: what was in force, and who brought it in."""
     state_dir: Annotated[
         FilePath | None,
         Field(),
     ] = None
     """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
-    is signed in, which tokens are revoked, keys of tokens, and the last known documents of services. It is made where
-    it is not there, and only used where there is something to keep.
+    is signed in, which tokens are revoked, keys of tokens, the last known documents of services, and the history of
+    this file, with the secrets that stand in it. It is made where it is not there.
     """
     allow_sample_secret_key: Annotated[bool, Field()] = False
     """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,

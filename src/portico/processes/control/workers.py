@@ -39,6 +39,10 @@ _REMEMBERED: Final = 64
 """Ended workers whose totals are kept separately; older ones are added up into one."""
 
 
+LATE: Final = "has not said that it took it over"
+"""What is wrong with a worker that may use a configuration yet."""
+
+
 class Workers:
     """All workers that are connected, and the totals of all that ever were."""
 
@@ -181,7 +185,7 @@ class Workers:
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker uses `generation`; returns those that do not, each with the reason."""
         await self._wait_until(lambda: all(self._generation(each) >= generation for each in self._writers), timeout)
-        behind = dict.fromkeys(self._writers, "has not said that it took it over")
+        behind = dict.fromkeys(self._writers, LATE)
         adopted = {worker: self._adopted[worker] for worker in behind if self._generation(worker) >= generation}
         behind |= {worker: message.problem for worker, message in adopted.items()}
         return {worker: problem for worker, problem in behind.items() if problem}

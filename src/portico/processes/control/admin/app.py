@@ -15,6 +15,7 @@ from portico.processes.control.admin.audited import Audited, audit_routes
 from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.certificates import certificate_routes
+from portico.processes.control.admin.configuration import cause_of, configuration_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.instances import instance_routes
 from portico.processes.control.admin.keys import api_key_routes
@@ -41,10 +42,10 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     bounded = [Depends(Bound(_AT_ONCE))]
 
     @app.post("/admin/reload", response_model=None)
-    async def reload() -> dict[str, Any] | Response:
+    async def reload(request: Request) -> dict[str, Any] | Response:
         """Read the configuration again; answers once every worker uses it."""
         try:
-            return {"generation": await reloading.reload()}
+            return {"generation": await reloading.reload(cause_of(request, "reload"))}
         except ReloadError as error:
             return problem(422, str(error))
         except AdoptionError as error:
@@ -89,6 +90,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         """The documents of services, what changed in them, and what has no room in the merged one."""
         return state.documents.states()
 
+    app.include_router(configuration_routes(state))
     app.include_router(registry_routes(state.discovery))
     app.include_router(instance_routes(state))
     app.include_router(audit_routes(state))
