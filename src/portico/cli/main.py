@@ -15,6 +15,7 @@ from portico.cli.begin import init, plugin
 from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.check import check, routes, schema
+from portico.cli.explain import explain
 from portico.cli.import_ import import_
 from portico.cli.keys import keys
 from portico.cli.logs import logs
@@ -73,6 +74,11 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         run: ("portico run", "portico run edge.yaml --reload", "portico run --host 127.0.0.1 --port 8080"),
         check: ("portico check", "portico check edge.yaml"),
         routes: ("portico routes",),
+        explain: (
+            "portico explain GET /api/users/7",
+            "portico explain POST https://shop.example/orders -H 'X-User: ada' --client-ip 192.0.2.7",
+            "portico explain GET /api/users --format json",
+        ),
         plan: ("portico plan new.yaml --from portico.yaml", "portico plan new.yaml --from portico.yaml --format json"),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
         import_: (
