@@ -1,4 +1,4 @@
-"""The dashboard in Chromium: signed in to, watched while a service dies, under other paths, by keyboard, by the hostile."""
+"""The dashboard in Chromium: watched while a service dies, under the paths of others, by keyboard, by the hostile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.forwarder import Forwarder
 from support.instance_process import InstanceProcess
 from support.messages import Message
 from support.process import free_port
-from support.world import Gateway, until
+from support.world import Gateway
 
 WRITE: Final = "the-token-that-writes"
 READ: Final = "the-token-that-reads"

@@ -11,14 +11,8 @@ from typing import Annotated
 import typer
 
 from portico.cli.configured import load
-from portico.cli.console import count, out, say
-from portico.cli.kept import kept
-
-if TYPE_CHECKING:
-    from portico.plan import Change, Plan
-
-_MARKS: Final = {"added": "+", "removed": "-", "changed": "~"}
 from portico.cli.console import out, say
+from portico.cli.kept import kept
 
 
 class Form(StrEnum):
@@ -40,8 +34,7 @@ def plan(
     """
     gc.disable()  # thousands of routes are made, of which none is garbage
     with kept():
-        from portico.plan import plan
-    from portico.plan import lines, plan
+        from portico.plan import lines, plan
 
     before, after = load(old)[0], load(file)[0]
     found = plan(before, after)

@@ -256,9 +256,7 @@ class _Composer:
         text = event.value
         node = self._node(event, text if text.isascii() else text.translate(self.placeholders))
         node.plain = event.implicit[0] or (event.tag is not None and event.tag.endswith(_OF_PLAIN))
-        node = self._node(event, event.value.translate(self.placeholders))
         node.start, node.end = event.start_mark.index, event.end_mark.index
-        node.plain = event.implicit[0] or (event.tag or "").endswith((":int", ":float", ":bool", ":null"))
         if event.anchor:
             self.anchors[event.anchor] = node
         self._add(node, event)

@@ -49,13 +49,6 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> Config:
     return load_text(read_text(path), str(path), environ)
 
 
-def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
-    """Read a configuration from text; `filename` is for messages. Raises ConfigError with every problem found."""
-    with collecting_later():
-        return _of_text(text, filename, environ)
-
-
-def _of_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
 def load_text(
     text: str, filename: str, environ: Mapping[str, str], included: Mapping[str, str] | None = None
 ) -> Config:
@@ -64,6 +57,11 @@ def load_text(
     With `included` those are the texts of the files that it includes, by path, whatever is on disk. Raises ConfigError
     with every problem found.
     """
+    with collecting_later():
+        return _of_text(text, filename, environ, included)
+
+
+def _of_text(text: str, filename: str, environ: Mapping[str, str], included: Mapping[str, str] | None) -> Config:
     document = parse_document(text, filename)
     environment = read_environment(environ)
     directory = Path.cwd() / ("" if filename.startswith(STREAMS) else Path(filename).parent)

@@ -57,11 +57,10 @@ class State:
     """Who changed what over the admin API."""
     overrides: Overrides | None = None
     """What somebody has said about instances; in tests there may be nobody."""
+    configuration: Configuration = field(init=False)
+    """The document in force, its history, and how another comes in, once this process has begun."""
     live: Live = field(init=False)
     """What happens now, for those who watch."""
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
-
-    configuration: Configuration = field(init=False)
-    """The document in force, its history, and how another comes in, once this process has begun."""
