@@ -111,7 +111,7 @@ def test_who_decides_is_asked_with_get(edge: Edge) -> None:
     assert ask(edge.port, "POST", "/guarded/x", body=b"x").json()["method"] == "POST"
     assert ask(edge.port, "HEAD", "/guarded/x").status == 200
     assert [(asked.method, asked.target) for asked in edge.guard.requests] == [("GET", "/may")] * 2
-    told = [dict((name.lower(), value) for name, value in asked.fields) for asked in edge.guard.requests]
+    told = [{name.lower(): value for name, value in asked.fields} for asked in edge.guard.requests]
     assert [each["x-forwarded-method"] for each in told] == ["POST", "HEAD"]
 
 
