@@ -20,7 +20,7 @@ from portico.processes.control.configuration.proposed import Sent
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 32
 _MOST: Final = 16 << 20
 """Bytes of a document: ten times one with ten thousand routes."""
 _YAML: Final = "application/yaml"

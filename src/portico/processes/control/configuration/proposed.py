@@ -71,9 +71,9 @@ def _loaded_json(data: dict[str, Any], unmasked_json: str, there: InForce, filen
 
     Raises ConfigError, whose problems have the places of what was sent.
     """
-    masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
-    text = unmasked(masked, parse_document(masked, filename), there.known)
     try:
+        masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
+        text = unmasked(masked, parse_document(masked, filename), there.known)
         return load_text(text, filename, os.environ)
     except ConfigError:
         load_text(unmasked_json, filename, os.environ)
