@@ -15,10 +15,12 @@ from typing import Any, cast
 
 import pytest
 
+from portico import __version__
 from portico.config import Config, load_config, with_source
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.configuration.configuration import Configuration
 from portico.processes.control.configuration.errors import RefusedError
+from portico.processes.control.configuration.history import Resolved
 from portico.processes.control.configuration.proposed import Sent
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.workers import LATE
@@ -219,10 +221,7 @@ def test_a_gateway_that_finds_the_history_taken_keeps_one_of_its_own(path: Path)
     one.configuration.close()
 
 
-def test_another_release_says_what_it_makes_of_the_same_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from portico.processes.control.configuration import configuration as module
-    from portico.processes.control.configuration.history import Resolved
-
+def test_another_release_says_what_it_makes_of_the_same_file(path: Path) -> None:
     first = Control(path, started(path, OLD))
     assert first.begin() == [("start", "applied", "")]
     history = first.configuration._history
@@ -233,6 +232,6 @@ def test_another_release_says_what_it_makes_of_the_same_file(path: Path, monkeyp
     second = Control(path, started(path, OLD))
     assert [action for action, _, _ in second.begin()] == ["release", "start"]
     entry = second.configuration._history.entries()[0]
-    assert entry.why == f"release {module.__version__}, before it 0.0.9"
+    assert entry.why == f"release {__version__}, before it 0.0.9"
     assert entry.changes[0]["details"] == ["services.shop.timeout.response: 20 → 30"]
     assert [action for action, _, _ in Control(path, started(path, OLD)).begin()] == ["release", "start"]

@@ -89,7 +89,7 @@ def _plain_json(text: str) -> str:
 
 
 def _character(pair: re.Match[str]) -> str:
-    return f"{pair[1]}{json.loads(chr(34) + pair[2] + chr(34))}"
+    return pair[1] + str(json.loads(f'"{pair[2]}"'))
 
 
 def compared(there: InForce, config: Config) -> tuple[Plan, bool]:
