@@ -81,6 +81,7 @@ class Control:
             listening=Listening,
             refused=None,
             telemetry=None,
+            overrides=None,
             audit=SimpleNamespace(follow=lambda _: None),
             **dict.fromkeys((*parts, "documents"), Part()),
         )
