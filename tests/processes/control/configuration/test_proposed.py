@@ -241,6 +241,6 @@ def test_tags_change_with_secrets_and_say_nothing_of_them(there: InForce, tmp_pa
 def test_a_configuration_without_a_file_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GATEWAY_PORT")
     config: Config = load_config(None, {})
-    there = InForce(config, History(tmp_path)).everything()
+    there = InForce(config, History(tmp_path))
     assert there.masked is None
     assert set(there.shown["services"]) == set(config.services)

@@ -36,6 +36,8 @@ from portico.processes.ipc.runtime import Runtime
 logger: Final = logging.getLogger("portico.control")
 
 _NOT_WRITTEN: Final = "the history of the configuration cannot be written: no rollback will lead here"
+_READ_TIMEOUT: Final = 60.0
+"""Seconds for a document to be read and compared; users' policies, which are imported for it, may do anything."""
 _FEW: Final = 200
 """Changes that an entry of the history lists."""
 _SHORT: Final = 20
@@ -93,7 +95,7 @@ class Configuration:
 
     async def text(self) -> tuple[str, str]:
         """The text of the file in force without secrets, and its tag. Raises RefusedError where there is no file."""
-        there = await self._in_force()
+        there = await asyncio.to_thread(self._current().with_text)
         if there.masked is None:
             raise RefusedError(404, "this gateway runs without a file")
         return there.masked, there.tags[1]
@@ -103,11 +105,15 @@ class Configuration:
         return (await self._in_force()).tags[0]
 
     async def _in_force(self) -> InForce:
+        """With its document."""
+        return await asyncio.to_thread(self._current().with_document)
+
+    def _current(self) -> InForce:
         config, seen = self._state.config, self._seen
         is_same = seen is not None and seen.config.source is config.source and seen.config.written is config.written
         if seen is None or not is_same:
             seen = self._seen = InForce(config, self._history)
-        return await asyncio.to_thread(seen.everything)
+        return seen
 
     # ---- what another one would be
 
@@ -129,7 +135,7 @@ class Configuration:
             return found[0].config
 
         try:
-            config = await self._reloading.in_time(read)
+            config = await self._reloading.in_time(read, _READ_TIMEOUT)
         except ReloadError as error:
             raise invalid(error.problems) from None
         if config is found[0].config:
