@@ -62,3 +62,7 @@ class SharedLimits(Asking[Question]):
     def refuse(self, key: bytes, asked: float, wait: float) -> None:
         """Remember that a limit asked at the moment `asked` refuses for `wait` seconds from then on."""
         self._refused.put(key, (asked + min(wait, _REFUSED_FOR), asked + wait))
+
+    def forget(self, key: bytes) -> None:
+        """Ask again about a limit, whatever it said a moment ago."""
+        self._refused.discard(key)

@@ -37,6 +37,7 @@ from portico.observe.metrics import Metrics
 from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.limit_report import reported, reset
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
 from portico.processes.ipc import channel
@@ -445,8 +446,6 @@ class _Worker:
             case channel.NewChallenges(answers, number):
                 self.builder.challenges.learn(answers)
                 channel.send(writer, channel.Learnt(number))
-            case channel.Inspect():
-                background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
                 self.builder.live.set_weights(weights)
             case channel.NewOverrides(overrides, number):
@@ -455,6 +454,20 @@ class _Worker:
             case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
                 self.builder.live.learn_weights(weights)
                 return False
+            case _:
+                return self._answer_now(message, writer)
+        return True
+
+    def _answer_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
+        """Whether it was a question of the admin API."""
+        match message:
+            case channel.Inspect():
+                background(self._inspect(message, writer), "a look into the cache")
+            case channel.ShowLimits():
+                background(self._show_limits(message, writer), "a look at limits")
+            case channel.ResetLimit(number, limit, key):
+                reset(self.builder.limits(), limit, key)
+                channel.send(writer, channel.Learnt(number))
             case _:
                 return False
         return True
@@ -470,6 +483,10 @@ class _Worker:
 
     async def _inspect(self, message: channel.Inspect, writer: asyncio.StreamWriter) -> None:
         report = await inspected(message, self.snapshot.all_matchers, self.caches)
+        channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
+
+    async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _process(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
