@@ -258,6 +258,10 @@ class State:
         """Everything that is kept and of this kind."""
         return [each for each in self._kept.values() if isinstance(each, kind)]
 
+    def kept(self, key: object) -> Any:
+        """What is kept under a key, which is not used hereby; None where there is nothing."""
+        return self._kept.get(key)
+
     def asker(self, settings: AskedSettings) -> Asker:
         """What asks the service at an address. Raises CertificateError or OSError for the file of its authorities."""
         assert self._make_asker is not None

@@ -168,6 +168,10 @@ class LiveServices:
         weights = coming[key] = coming.get(key) or self._current.splits.get(key) or SplitWeights(written)
         return weights
 
+    def service(self, name: str, version: str | None) -> Service:
+        """A service of the current snapshot, or a version of one. Raises KeyError."""
+        return self._current.services[name, version]
+
     def add(self, service: Service) -> None:
         """Have a service of the coming snapshot follow its instances: breakers may open and close meanwhile."""
         self._services.append(service)

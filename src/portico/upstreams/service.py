@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import gcd
-from typing import Final
+from typing import Any, Final
 
 from portico.core.exchange import Exchange
 from portico.core.messages import IDEMPOTENT
@@ -18,7 +19,7 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.limit import Limit
 from portico.upstreams.round_robin import RoundRobin
-from portico.upstreams.sticky import Sticky
+from portico.upstreams.sticky import Choose, Sticky
 from portico.wire.deadlines import NEVER, Deadlines
 
 _AGAIN: Final = 1.0
@@ -204,6 +205,33 @@ class Service:
         closed = (i.breaker for i in self.instances if i.healthy and i.breaker is not None and self._weights[i])
         return min((breaker.seconds_left(now) for breaker in closed), default=None)
 
+    def peek(self, double: Callable[[Instance], Instance]) -> Service:
+        """One that would do now what this one does, for whoever asks: nothing that becomes of it changes this one.
+
+        `double` gives what stands for an instance there.
+        """
+        peeked, doubles = copy(self), {each: double(each) for each in self.instances}
+        originals = {each: original for original, each in doubles.items()}
+        balancer, sticky = self._balancer, self.sticky
+        assert balancer is not None
+        choose_now: Choose = balancer.peek().choose
+        if sticky is not None:
+            peeked.sticky = sticky = sticky.peek()
+            choose_now = sticky.over(choose_now, {*self.available, *_unejected(self.instances)})
+
+        def choose(excluded: Sequence[Instance], exchange: Exchange) -> Instance | None:
+            chosen = choose_now([originals[each] for each in excluded], exchange)
+            return None if chosen is None else doubles[chosen]
+
+        peeked.choose = choose
+        peeked.instances = [*originals]
+        peeked.available = [doubles[each] for each in self.available]
+        peeked._weights = {doubles[each]: weight for each, weight in self._weights.items()}
+        peeked.limit = None if self.limit is None else self.limit.peek()
+        peeked.hedging = peeked.failover = None
+        peeked.budget, peeked.hedges = copy(self.budget), copy(self.hedges)
+        return peeked
+
     @property
     def _backups(self) -> list[Instance]:
         return [instance for instance in self.instances if self._weights[instance] and instance.is_backup]
@@ -254,6 +282,15 @@ class Service:
                 yield instance, InstanceState.UNREACHABLE
             elif warms_up and self._warmth(instance, now) < _WHOLE:
                 yield instance, InstanceState.SLOW_START
+
+    def weight_of(self, instance: Instance) -> int:
+        """Its weight, as a share of all weights without what they have in common."""
+        return self._weights[instance]
+
+    @property
+    def balancing(self) -> type[Any]:
+        """The kind of its balancer."""
+        return type(self._balancer)
 
     def full(self) -> list[Instance]:
         """The instances that have reached their connection limit."""

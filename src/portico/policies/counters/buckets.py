@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
+from math import inf
 from typing import Final
 
 from portico.core.caches import ages
@@ -70,6 +72,10 @@ class Buckets:
         """The keys that are known here, and what is stored for each."""
         raise NotImplementedError
 
+    def peek(self) -> Buckets:
+        """The same buckets, for whoever asks what is in them: what is taken there is not taken here."""
+        raise NotImplementedError
+
     def _full_at(self, key: str) -> float:
         """The moment stored for a key; one in the past where there is none."""
         raise NotImplementedError
@@ -129,6 +135,11 @@ class TokenBuckets(Buckets):
     def charge(self, key: str, tokens: int, now: float) -> None:
         super().charge(key, tokens, now)
         self._fill_time = max(self._fill_time, self._full_at(key) - now)
+
+    def peek(self) -> TokenBuckets:
+        peeked = copy(self)
+        peeked._entries, peeked._rotated = self._entries.peek(), inf
+        return peeked
 
     def _full_at(self, key: str) -> float:
         return self._entries.get(key) or 0.0

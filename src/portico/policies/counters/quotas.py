@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 
 from portico.core.caches import ages
 from portico.core.slices import Steps
@@ -71,6 +72,12 @@ class Quotas:
     def reset(self, key: str) -> None:
         """Begin anew for a key."""
         self._counts.discard(key)
+
+    def peek(self) -> Quotas:
+        """The same counts, for whoever asks what is left: what is counted there is not counted here."""
+        peeked = copy(self)
+        peeked._counts = self._counts.peek()
+        return peeked
 
     def _begin_period(self, now: float) -> None:
         if not self._begin <= now < self._end:

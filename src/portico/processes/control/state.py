@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from portico.config import Config
 from portico.processes.control.acme.certificates import Certificates
@@ -23,6 +24,9 @@ from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Listening
+
+if TYPE_CHECKING:
+    from portico.processes.control.configuration.configuration import Configuration
 
 
 @dataclass
@@ -55,6 +59,9 @@ class State:
     """What somebody has said about instances; in tests there may be nobody."""
     live: Live = field(init=False)
     """What happens now, for those who watch."""
+    configuration: Configuration = field(init=False)
+    """The document in force, its history, and how another comes in, once this process has begun."""
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
+        self.live.streams.access = lambda: (self.config.gateway.admin_token, self.config.gateway.admin_tokens)

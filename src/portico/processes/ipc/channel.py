@@ -10,6 +10,8 @@ import msgspec
 
 from portico.core.found import Found
 from portico.core.overrides import Override
+from portico.observe.event_feed import Event
+from portico.observe.record_filter import RecordFilter
 from portico.policies.auth.key_table import ApiKey
 from portico.policies.auth.revoked import Revocation
 from portico.proxy.cache.purges import Purge
@@ -222,7 +224,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, revocations, challenges or overrides of that number, or has reset a limit."""
+    """A worker goes by the keys, revocations, challenges, overrides or wishes of that number, or has reset a limit."""
 
     number: int
 
@@ -241,6 +243,38 @@ class NewChallenges(msgspec.Struct, tag=True):
 
     answers: dict[str, str]
     number: int = 0
+
+
+class Watch(msgspec.Struct, tag=True):
+    """What somebody watches from now on: records that pass `filters`, by their numbers, and `counts` of all.
+
+    By default nothing. With a `number`, `Learnt` confirms it.
+    """
+
+    filters: dict[int, RecordFilter] = {}
+    counts: bool = False
+    number: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.filters) or self.counts
+
+
+class Watched(msgspec.Struct, tag=True):
+    """What a worker has had lately of what is watched.
+
+    `tails` are records as lines of JSON, and how many were left out, by the number of the filter. `counts` are those
+    of exchanges by route, consumer, path and client address, of the last second.
+    """
+
+    tails: dict[int, tuple[list[bytes], int]] = {}
+    counts: dict[str, dict[str, int]] | None = None
+
+
+class Happened(msgspec.Struct, tag=True):
+    """A worker has logged an event; before it there were some that are `left_out`."""
+
+    event: Event
+    left_out: int = 0
 
 
 Message: TypeAlias = (
@@ -273,6 +307,9 @@ Message: TypeAlias = (
     | Learnt
     | KeysUsed
     | NewChallenges
+    | Watch
+    | Watched
+    | Happened
 )
 
 _encode = msgspec.msgpack.Encoder().encode

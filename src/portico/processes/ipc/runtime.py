@@ -14,6 +14,7 @@ from portico.config import (
     AcmeSettings,
     Config,
     GatewaySettings,
+    Source,
     dump_config,
     gateway_of,
     load_dumped,
@@ -77,6 +78,9 @@ class Runtime:
     @property
     def _config_file(self) -> Path:
         return self.directory / "config"
+
+    def _source_file(self, generation: int) -> Path:
+        return self.directory / f"source.{generation}"
 
     @property
     def _listening_file(self) -> Path:
@@ -161,12 +165,36 @@ class Runtime:
 
     def store(self, config: Config, generation: int) -> None:
         """Store the configuration for processes that start later; replaced as a whole or not at all."""
+        before = [*self.directory.glob("source.*")]
+        if config.source is not None:
+            _replace(self._source_file(generation), msgspec.json.encode(config.source))
         _replace(self._config_file, b"%d\n" % generation + dump_config(config))
+        for path in before:
+            if path != self._source_file(generation):
+                path.unlink(missing_ok=True)
 
     def stored(self) -> tuple[Config, int]:
         """The configuration that was stored last, and its generation."""
         generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
         return load_dumped(dumped), int(generation)
+
+    def stored_source(self, generation: int) -> Source | None:
+        """The texts that this one was read from; None where it was read from no file."""
+        try:
+            return msgspec.json.decode(self._source_file(generation).read_bytes(), type=Source)
+        except FileNotFoundError:
+            return None
+
+    def store_refused(self, why: str | None) -> None:
+        """Store what is wrong with the file, for a control process that starts later."""
+        _replace(self.directory / "refused", (why or "").encode())
+
+    def refused(self) -> str | None:
+        """What was wrong with the file when it was last read, if anything."""
+        try:
+            return (self.directory / "refused").read_text() or None
+        except FileNotFoundError:
+            return None
 
     def stored_gateway(self) -> GatewaySettings:
         """The gateway's own settings of the same, without the cost of all the rest."""

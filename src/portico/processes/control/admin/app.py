@@ -16,6 +16,8 @@ from portico.net.redis.connection import masked
 from portico.processes.control.admin.audited import Audited, audit_routes
 from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
+from portico.processes.control.admin.certificates import certificate_routes
+from portico.processes.control.admin.configuration import cause_of, configuration_routes
 from portico.processes.control.admin.consumers import consumer_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.instances import instance_routes
@@ -55,10 +57,10 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     bounded, places = [Depends(Bound(_AT_ONCE))], Places(state)
 
     @app.post("/admin/reload", tags=["gateway"], **shows(Reloaded))
-    async def reload() -> dict[str, Any] | Response:
+    async def reload(request: Request) -> dict[str, Any] | Response:
         """Read the configuration again; answers once every worker uses it."""
         try:
-            return {"generation": await reloading.reload()}
+            return {"generation": await reloading.reload(cause_of(request, "reload"))}
         except ReloadError as error:
             return problem(422, str(error))
         except AdoptionError as error:
@@ -117,6 +119,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         """The documents of services, what changed in them, and what has no room in the merged one."""
         return state.documents.states()
 
+    app.include_router(configuration_routes(state))
     app.include_router(registry_routes(state.discovery))
     app.include_router(instance_routes(state))
     app.include_router(route_routes(state, places))
@@ -124,6 +127,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(consumer_routes(state, places))
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
+    app.include_router(certificate_routes(state))
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))
