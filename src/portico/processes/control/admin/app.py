@@ -144,6 +144,10 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         found = error.errors()[0]
         return problem(422, f"{'.'.join(map(str, found['loc'][1:]))}: {found['msg']}")
 
+    @app.exception_handler(Exception)
+    async def fail(request: Request, error: Exception) -> Response:  # noqa: ARG001 - it is raised again, and logged
+        return problem(500, "the admin API failed on this request: the event log has the traceback")
+
     guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
     admin = Audited(guard, state.audit)
     return Unprefixed(Dashboard(admin, state, is_local=is_local))
