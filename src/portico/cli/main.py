@@ -17,6 +17,7 @@ from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.check import check, routes, schema
 from portico.cli.dump import dump
+from portico.cli.explain import explain
 from portico.cli.history import history
 from portico.cli.import_ import import_
 from portico.cli.keys import keys
@@ -76,6 +77,11 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         run: ("portico run", "portico run edge.yaml --reload", "portico run --host 127.0.0.1 --port 8080"),
         check: ("portico check", "portico check edge.yaml"),
         routes: ("portico routes",),
+        explain: (
+            "portico explain GET /api/users/7",
+            "portico explain POST https://shop.example/orders -H 'X-User: ada' --client-ip 192.0.2.7",
+            "portico explain GET /api/users --format json",
+        ),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
         import_: (
             "portico import nginx /etc/nginx/nginx.conf",

@@ -8,7 +8,7 @@ from portico.config.consumers import ConsumerLimit, ConsumerSettings
 from portico.config.directories import ApiServerSettings, DnsRecords, KubernetesService
 from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.failover import FailoverSettings
-from portico.config.files import expired_certificates, file_problems, named_files
+from portico.config.files import expired_certificates, file_problems, named_files, presented_certificates
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
 from portico.config.include import included_files
@@ -120,6 +120,7 @@ __all__ = [
     "notes_for",
     "ordered_file",
     "plugin_files",
+    "presented_certificates",
     "refusal",
     "warnings_for",
     "with_code",

@@ -33,6 +33,7 @@ from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.openapi.documents import Documents
+from portico.processes.control.overrides import Overrides
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
@@ -121,6 +122,9 @@ class _Control:
         self.state = State(config, generation, config_path, workers, health, *others)
         self.state.audit = Audit(self.runtime, config_path)
         self.state.audit.follow(config)
+        overrides = self.state.overrides = Overrides(workers, self.runtime, config_path, lambda: health.checks.keys())
+        overrides.follow(config)
+        self.state.live.start(loop)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.state.refused = self.runtime.refused()
         self.state.configuration = Configuration(self.state, self.reloading, self.runtime)
@@ -145,6 +149,7 @@ class _Control:
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
         self.tasks.append(endless(api_keys.keep_sharing(), "the sharing of API keys"))
+        self.tasks.append(endless(overrides.keep_ending(), "the end of overrides"))
         self.tasks.append(endless(canaries.keep_watching(), "the watch of canaries"))
         if watched:
             await asyncio.to_thread(check_plugins, config)  # it was right before: this finds the files to watch
@@ -166,6 +171,7 @@ class _Control:
         await documents.close()
         await telemetry.close()
         self.state.audit.close()
+        overrides.close()
         await health.close()
         self.state.configuration.close()
         if self.is_orphaned:

@@ -182,6 +182,8 @@ class Reloading:
         await state.certificates.follow(config)
         await state.documents.follow(config)
         state.audit.follow(config)
+        if state.overrides is not None:
+            state.overrides.follow(config)
         if state.telemetry is not None:
             state.telemetry.follow(config)
         state.workers.keep_health(state.health.states())

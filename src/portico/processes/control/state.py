@@ -19,6 +19,7 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.live.live import Live
 from portico.processes.control.openapi.documents import Documents
+from portico.processes.control.overrides import Overrides
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
@@ -54,6 +55,8 @@ class State:
     """What is sent to collectors, once this process has begun."""
     audit: Audit = field(default_factory=Audit)
     """Who changed what over the admin API."""
+    overrides: Overrides | None = None
+    """What somebody has said about instances; in tests there may be nobody."""
     live: Live = field(init=False)
     """What happens now, for those who watch."""
     configuration: Configuration = field(init=False)
@@ -61,3 +64,4 @@ class State:
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
+        self.live.streams.access = lambda: (self.config.gateway.admin_token, self.config.gateway.admin_tokens)

@@ -22,6 +22,7 @@ from portico.config import (
     with_redis,
 )
 from portico.core.found import Found
+from portico.core.overrides import Override
 from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
 
@@ -93,6 +94,10 @@ class Runtime:
     def _weights_file(self) -> Path:
         return self.directory / "weights"
 
+    @property
+    def _overrides_file(self) -> Path:
+        return self.directory / "overrides"
+
     def has_certificate(self, acme: AcmeSettings) -> bool:
         """Whether there is a file with a certificate of that section, whoever signed it."""
         return ordered_file(self.directory, acme).exists()
@@ -113,6 +118,17 @@ class Runtime:
             return msgspec.json.decode(self._weights_file.read_bytes(), type=dict[str, dict[str, float]])
         except FileNotFoundError:
             return {}
+
+    def store_overrides(self, overrides: Sequence[Override]) -> None:
+        """Store what somebody has said about instances for workers that start later."""
+        _replace(self._overrides_file, msgspec.json.encode(overrides))
+
+    def overrides(self) -> list[Override]:
+        """What was stored last of that."""
+        try:
+            return msgspec.json.decode(self._overrides_file.read_bytes(), type=list[Override])
+        except FileNotFoundError:
+            return []
 
     def store_listening(self, listening: Listening) -> None:
         """Store where the gateway listens now."""
