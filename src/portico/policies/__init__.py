@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from portico.core.consumers import Consumers
 from portico.observe.families import Counter
@@ -103,6 +103,10 @@ Of plugins these are the ones that say so themselves.
 """
 
 
+Made: TypeAlias = Callable[[str, str, "Policy | Hooks"], "Policy | Hooks"]
+"""What becomes of a policy that is built, with its key and the scope of its settings."""
+
+
 def build_chain(
     settings: Mapping[str, tuple[Any, str]],
     state: State,
@@ -119,11 +123,12 @@ def build_chain(
     costs: Counter | None = None,
     directory: Consumers = Consumers(),  # noqa: B008 - it is immutable
     is_own: bool = False,
+    made: Made = lambda key, scope, policy: policy,  # noqa: ARG005
 ) -> Chain:
     """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those.
 
     `plugins` are users' policies that are open, `pages` are compiled already. `is_own` says that the route is an
-    endpoint of the gateway's own.
+    endpoint of the gateway's own. `made` gives what takes the place of a policy.
     """
     placed = plugins.by_scope.get(settings["plugins"][1], []) if plugins and "plugins" in settings else []
     if is_own:
@@ -144,6 +149,7 @@ def build_chain(
             own = *counted, denied, costs, directory, missing, _added(settings), "mcp" in settings
             policy = step.build(written, Context(scope, state, consumers, shared, table, *own))
             if policy is not None:
+                policy = made(step.key, scope, policy)
                 chain.append(policy)
                 if step.marks:
                     marks.append(policy)
@@ -194,7 +200,7 @@ def _slots(placed: Sequence[Placed]) -> list[list[Hooks]]:
 
 # fmt: off
 __all__ = [
-    "GATEWAY_KEYS", "ON_BY_DEFAULT", "POLICY_SETTINGS", "STEPS", "Chain", "Context", "Hooks", "Pending", "Policy",
-    "State", "Step", "build_chain",
+    "GATEWAY_KEYS", "ON_BY_DEFAULT", "POLICY_SETTINGS", "STEPS", "Chain", "Context", "Hooks", "Made", "Pending",
+    "Policy", "State", "Step", "build_chain",
 ]
 # fmt: on

@@ -252,6 +252,10 @@ class State:
             self._kept[key] = make()
         return self._kept[key]
 
+    def kept(self, key: object) -> Any:
+        """What is kept under a key, which is not used hereby; None where there is nothing."""
+        return self._kept.get(key)
+
     def asker(self, settings: AskedSettings) -> Asker:
         """What asks the service at an address. Raises CertificateError or OSError for the file of its authorities."""
         assert self._make_asker is not None

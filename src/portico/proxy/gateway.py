@@ -34,6 +34,8 @@ from portico.proxy.waiting import WaitingForBody, WaitingForVerdict
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
 _IDS_AT_ONCE: Final = 256
+LONGEST_HOST: Final = 255
+"""Bytes of a Host field that are logged: names of hosts are no longer (RFC 1035, section 2.3.4)."""
 
 
 def _refuse_overload(exchange: Exchange) -> Refusal:  # noqa: ARG001
@@ -144,6 +146,7 @@ class Gateway:
             match = self.snapshot.matcher.find(request, path)
             if isinstance(match, Answer):
                 exchange.match = RouteMatch.nowhere(path, self.snapshot.pages)
+                exchange.finish = partial(self._finish_nowhere, exchange.finish)
                 send_answer(exchange, match)
                 return
             exchange.match = match
@@ -345,6 +348,23 @@ class Gateway:
 
     def _add_spanned(self, record: AccessRecord) -> None:
         add, record.span_id = self._spanned
+        add(record)
+
+    def _finish_nowhere(
+        self, finish: Callable[[Exchange, str | None], None], exchange: Exchange, failure: str | None
+    ) -> None:
+        """9. Observe an exchange that has no route; its record in the log says for which host it was."""
+        add = self._add_record
+        if add is not None:
+            self._add_record = partial(self._add_with_host, add, exchange)
+        try:
+            finish(exchange, failure)
+        finally:
+            self._add_record = add
+
+    def _add_with_host(self, add: Callable[[AccessRecord], None], exchange: Exchange, record: AccessRecord) -> None:
+        if exchange.request is not None and exchange.request.host:
+            record.host = exchange.request.host[:LONGEST_HOST].decode("latin-1")
         add(record)
 
     def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:

@@ -39,6 +39,10 @@ _REMEMBERED: Final = 64
 """Ended workers whose totals are kept separately; older ones are added up into one."""
 
 
+LATE: Final = "has not said that it took it over"
+"""What is wrong with a worker that may use a configuration yet."""
+
+
 class Workers:
     """All workers that are connected, and the totals of all that ever were."""
 
@@ -72,6 +76,8 @@ class Workers:
         """Gives the tokens that were revoked for a worker that connects now."""
         self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
         """Called with when API keys were used."""
+        self.overrides: Callable[[], channel.NewOverrides | None] = lambda: None
+        """Gives what somebody has said about instances, for a worker that connects now."""
         self.challenges: Callable[[], channel.NewChallenges | None] = lambda: None
         """Gives what a worker that connects now has to answer authorities."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
@@ -182,7 +188,7 @@ class Workers:
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker uses `generation`; returns those that do not, each with the reason."""
         await self._wait_until(lambda: all(self._generation(each) >= generation for each in self._writers), timeout)
-        behind = dict.fromkeys(self._writers, "has not said that it took it over")
+        behind = dict.fromkeys(self._writers, LATE)
         adopted = {worker: self._adopted[worker] for worker in behind if self._generation(worker) >= generation}
         behind |= {worker: message.problem for worker, message in adopted.items()}
         return {worker: problem for worker, problem in behind.items() if problem}
@@ -340,6 +346,8 @@ class Workers:
         api_keys = self.api_keys()
         if api_keys is not None:
             channel.send(writer, api_keys)
+        if (overrides := self.overrides()) is not None:
+            channel.send(writer, overrides)
         if (challenges := self.challenges()) is not None:
             channel.send(writer, challenges)
         for key in self._documents_wanted & self._documents.keys():

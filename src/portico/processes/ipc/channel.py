@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from portico.core.found import Found
+from portico.core.overrides import Override
 from portico.observe.event_feed import Event
 from portico.observe.record_filter import RecordFilter
 from portico.policies.auth.key_table import ApiKey
@@ -110,6 +111,13 @@ class Weights(msgspec.Struct, tag=True):
     weights: dict[str, dict[str, float]]
 
 
+class NewOverrides(msgspec.Struct, tag=True):
+    """All that somebody has said about instances. With a `number`, `Learnt` confirms it."""
+
+    overrides: list[Override]
+    number: int = 0
+
+
 class NewPurges(msgspec.Struct, tag=True):
     """Purges to apply from now on; from a worker, that has applied them: for all others.
 
@@ -200,7 +208,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, revocations, challenges or wishes to watch of that number."""
+    """A worker goes by the API keys, revocations, challenges, overrides or wishes to watch of that number."""
 
     number: int
 
@@ -267,6 +275,7 @@ Message: TypeAlias = (
     | CheckPassed
     | Discovered
     | Weights
+    | NewOverrides
     | NewPurges
     | Purged
     | SharedSwept

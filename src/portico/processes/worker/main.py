@@ -167,6 +167,7 @@ class _Worker:
         self.builder.revoked.is_known = False
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
+        self.builder.live.override(self.runtime.overrides())
         self.log, self.log_share = self._open_log(config, loop), config.gateway.log.sample
         self.log_from = _LOG_FROM[config.gateway.log.level]
         self.watching = Watching(loop, self._log_anew)
@@ -439,29 +440,17 @@ class _Worker:
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
         """Whether it was a message that does not wait until a configuration is taken over.
 
-        Purges may not be late, nor may the end of a canary, of an API key or of a token.
+        Purges may not be late, nor may the end of a canary, of an instance's work, of an API key or of a token.
         """
         match message:
             case channel.NewPurges():
                 self.purging.receive(message, writer)
             case channel.Purged():
                 self.purging.answered(message)
-            case channel.Watch():
-                self.watching.receive(message, writer)
-                channel.send(writer, channel.Learnt(message.number))
             case channel.SharedSwept(before):
                 self.purging.swept_before = before
             case channel.NewKeys(address, issuer, document, as_of):
                 self.builder.key_sets.learn(KeySource(address, issuer), document, as_of)
-            case channel.NewApiKeys(keys, are_all, number):
-                self.builder.api_keys.learn(keys, are_all=are_all)
-                channel.send(writer, channel.Learnt(number))
-            case channel.NewRevocations(revocations, number):
-                self.builder.revoked.learn(revocations)
-                channel.send(writer, channel.Learnt(number))
-            case channel.NewChallenges(answers, number):
-                self.builder.challenges.learn(answers)
-                channel.send(writer, channel.Learnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
@@ -470,7 +459,25 @@ class _Worker:
                 self.builder.live.learn_weights(weights)
                 return False
             case _:
+                return self._learn(message, writer)
+        return True
+
+    def _learn(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
+        """Whether it was a message that control wants to have confirmed."""
+        match message:
+            case channel.NewApiKeys(keys, are_all, number):
+                self.builder.api_keys.learn(keys, are_all=are_all)
+            case channel.NewRevocations(revocations, number):
+                self.builder.revoked.learn(revocations)
+            case channel.NewChallenges(answers, number):
+                self.builder.challenges.learn(answers)
+            case channel.NewOverrides(overrides, number):
+                self.builder.live.override(overrides)
+            case channel.Watch(number=number):
+                self.watching.receive(message, writer)
+            case _:
                 return False
+        channel.send(writer, channel.Learnt(number))
         return True
 
     async def _process_all(self, messages: asyncio.Queue[channel.Message], writer: asyncio.StreamWriter) -> None:
@@ -675,7 +682,7 @@ class _Worker:
             return None
         lock = self.runtime.log_lock if config.gateway.workers != 1 else None
         rotation = None if settings.rotate is None else Rotation(settings.rotate.size, settings.rotate.keep)
-        return AccessLog(loop, settings.access, settings.format, lock, rotation)
+        return AccessLog(loop, settings.access, settings.format, lock, rotation, settings.pending)
 
     def _livez(self) -> Answer:
         return _status_answer(200, "alive")

@@ -1,6 +1,7 @@
 """What is said of a request: plain data, which is JSON as it stands.
 
-Bytes of requests are text in it, one character for each byte (latin-1): whoever prints it makes it printable.
+Bytes of requests are text in it: UTF-8, of which what is none is escaped; only a `head` has one character for each byte
+(latin-1). Whoever prints it makes it printable.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 Condition: TypeAlias = Literal["listener", "path", "host", "method", "header", "query", "precedence"]
 """What a route lost by, in the order in which it is asked; by `precedence` one loses that would have taken it."""
-Outcome: TypeAlias = Literal["forwarded", "answered", "refused"]
-"""A service gets the request, the gateway answers it as it is told to, or it refuses it."""
+Outcome: TypeAlias = Literal["forwarded", "answered", "refused", "unknown"]
+"""A service gets the request, the gateway answers it as it is told to, or it refuses it; `unknown` where that depends
+on a body that is not there, or on somebody who would be asked."""
 
 
 class Asked(TypedDict):
@@ -76,8 +78,7 @@ class Chosen(TypedDict):
 
     name: str | None
     """None where it asks for none that exists."""
-    by: list[str]
-    """What is asked, in this order."""
+    why: str
     others: list[str]
 
 
@@ -86,8 +87,7 @@ class Side(TypedDict):
 
     name: str
     weight: float
-    """As it is now, of the sum of all."""
-    where: str
+    """As it is now, in proportion to those of the others."""
 
 
 class Split(TypedDict):
@@ -120,8 +120,6 @@ class Fate(TypedDict):
     """With its query; empty where no service gets it."""
     prefix: str
     """What clients have before the service's paths (`X-Forwarded-Prefix`)."""
-    depth: int
-    """How many segments the route's path took."""
 
 
 class Verdict(TypedDict):
@@ -129,8 +127,10 @@ class Verdict(TypedDict):
 
     key: str
     scope: str
+    source: list[str | int]
+    """Its path in the configuration; empty where nothing is written."""
     where: str
-    says: Outcome | Literal["passes", "unknown"]
+    says: Outcome | Literal["passes"]
     detail: str
 
 
@@ -142,6 +142,8 @@ class Answered(TypedDict):
     """Of a refusal."""
     detail: str
     headers: list[list[str]]
+    body: str
+    """The beginning of it."""
 
 
 class Explanation(TypedDict):

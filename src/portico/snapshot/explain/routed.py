@@ -20,3 +20,5 @@ class Routed:
     exchange: Exchange
     handling: Handling
     refusal: Policy | None
+    listener: str = ""
+    """The key of the listener that it came to; empty where there is one alone."""

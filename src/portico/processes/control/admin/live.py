@@ -89,7 +89,7 @@ def _sorted(words: Iterable[str]) -> tuple[str, ...]:
 
 def live_routes(state: State) -> APIRouter:
     """The routes that show what happens."""
-    router = APIRouter(prefix="/admin")
+    router = APIRouter(prefix="/admin", tags=["live"])
 
     @router.get("/live", response_model=None)
     async def figures(most: Annotated[int, Query(ge=1, le=10_000)] = MOST, accept: _Accept = "") -> Response:
