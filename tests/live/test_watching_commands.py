@@ -132,9 +132,7 @@ def test_logs_of_what_comes(gateway: Gateway, admin: str) -> None:
         gateway.get("/api/none/of/these")
         until(lambda: "GET /api/none/of/these" in watching.out(), "the exchange that is asked for")
         (line,) = watching.out().splitlines()
-        assert re.fullmatch(
-            r"[\d:.]+ 404 +[\d.]+ ms GET /api/none/of/these → .* reason=no_route .*id=[0-9a-f]{32}", line
-        )
+        assert re.fullmatch(r"\S+ 404 +\S+ ms GET /api/none/of/these → .* reason=no_route .*id=[0-9a-f]{32}", line)
 
 
 def test_logs_of_the_next_ones_for_programs(gateway: Gateway, admin: str) -> None:
