@@ -79,6 +79,10 @@ class AdminClient:
         """The document at `/admin/live`. Raises AdminError."""
         return self._request("GET", "/admin/live", has="total")
 
+    def limits(self) -> Any:
+        """The document at `/admin/limits`, with the fullest key of each. Raises AdminError."""
+        return self._request("GET", "/admin/limits", has="limits", params={"most": 1})
+
     def exchanges(self, wanted: Mapping[str, Any]) -> Iterator[str]:
         """The records of `/admin/exchanges` in JSON, as exchanges end; an empty one says that it still listens.
 
