@@ -53,7 +53,7 @@ def test_a_screen_of_80_columns() -> None:
         "all                             2.0     0       -       -       -    0.05   20.0",
         "",
         "why: upstream_refused 0.05/s",
-        "limit rate of gateway (rate): 10.0.0.1 has 0 of 20 left, 20 s until it is whole",
+        "limit rate of gateway: 10.0.0.1 has 0 of 20 left, whole in 20 s",
         "the file was refused when it was last read: portico.yaml:3:1: wrong",
     ]
 

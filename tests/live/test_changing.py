@@ -219,7 +219,7 @@ def test_history_and_the_way_back(gateway: Gateway, portico: Portico) -> None:
     number = json.loads(portico("history", "--json").stdout)["entries"][0]["number"]
     lines = portico("history").stdout.splitlines()
     assert lines[0].split() == ["when", "by", "what", "changes", "why"]
-    assert re.fullmatch(rf"\* {number} +\S+ \S+ +admin \(\S+@\S+\) +apply +1 change: 1 changed +we try 51 *", lines[1])
+    assert re.fullmatch(rf"\* {number} +\S+ \S+ +admin \(\S+@\S+\) +apply +1 changed +we try 51 *", lines[1])
     assert not any(line.startswith("*") for line in lines[2:])
     assert len(portico("history", "-n", "1").stdout.splitlines()) == 2
 

@@ -191,10 +191,10 @@ def _limits(limits: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
     """Those of which least is left for somebody."""
     used = [(each["keys"][0], each) for each in limits if each["keys"]]
     for key, limit in sorted(used, key=lambda pair: pair[0]["left"] / max(1, pair[0]["allowed"]))[:_LIMITS]:
-        left = f"{key['left']:.0f} of {key['allowed']} left"
-        whose = f"{key['key'] or 'those without one'} has {left}, {key['whole_in']:.0f} s until it is whole"
-        style = "yellow" if key["left"] < 1 else "dim"
-        yield Text(f"limit {limit['name']} of {limit['scope']} ({key['of']}): {whose}", style)
+        period = "" if key["of"] == "rate" else f" a {key['of']}"
+        left = f"{key['left']:.0f} of {key['allowed']}{period} left"
+        whose = f"{key['key'] or 'nobody'} has {left}, whole in {key['whole_in']:.0f} s"
+        yield Text(f"limit {limit['name']} of {limit['scope']}: {whose}", "yellow" if key["left"] < 1 else "dim")
 
 
 def number(rate: float) -> str:
