@@ -14,6 +14,7 @@ from portico.net.redis.connection import masked
 from portico.processes.control.admin.audited import Audited, audit_routes
 from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
+from portico.processes.control.admin.explain import explain_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.keys import api_key_routes
 from portico.processes.control.admin.live import live_routes
@@ -90,6 +91,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(registry_routes(state.discovery))
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
+    app.include_router(explain_routes(state))
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))
