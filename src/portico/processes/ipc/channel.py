@@ -152,6 +152,27 @@ class Inspected(msgspec.Struct, tag=True):
     report: bytes
 
 
+class Explain(msgspec.Struct, tag=True):
+    """What would become of this request? The fields are those of `Question`; at most so many other routes are named."""
+
+    number: int
+    method: str
+    url: str
+    headers: list[tuple[str, str]] = []
+    body: bytes = b""
+    client_ip: str = "127.0.0.1"
+    listener: str | None = None
+    most: int = 10
+
+
+class Explained(msgspec.Struct, tag=True):
+    """An `Explanation` as JSON, or in `problem` why there can be no such request."""
+
+    number: int
+    explanation: bytes
+    problem: str = ""
+
+
 class SharedSwept(msgspec.Struct, tag=True):
     """Nothing is left in the store that gateways share that purges before that time, by the clock, would take."""
 
@@ -281,6 +302,8 @@ Message: TypeAlias = (
     | SharedSwept
     | Inspect
     | Inspected
+    | Explain
+    | Explained
     | NewKeys
     | KeysWanted
     | NewDocument
