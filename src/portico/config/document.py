@@ -39,7 +39,10 @@ _UNQUOTED_PLACEHOLDER = re.compile(_PLACEHOLDER.pattern.replace(r"[^{}\n]", r"[^
 
 @dataclass(slots=True)
 class Node:
-    """One value. `size` counts the values it stands for with every alias written out, `height` its nesting."""
+    """One value. `size` counts the values it stands for with every alias written out, `height` its nesting.
+
+    That of a scalar is written from character `start` of the text to `end`, with its anchor, tag and quotes.
+    """
 
     line: int
     column: int
@@ -47,6 +50,8 @@ class Node:
     plain: bool = False
     size: int = 1
     height: int = 1
+    start: int = 0
+    end: int = 0
 
 
 @dataclass(slots=True)
@@ -250,6 +255,7 @@ class _Composer:
     def _scalar(self, event: Any) -> None:
         text = event.value
         node = self._node(event, text if text.isascii() else text.translate(self.placeholders))
+        node.start, node.end = event.start_mark.index, event.end_mark.index
         node.plain = event.implicit[0] or (event.tag is not None and event.tag.endswith(_OF_PLAIN))
         if event.anchor:
             self.anchors[event.anchor] = node

@@ -29,6 +29,7 @@ from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
+from portico.observe.access_log import MAX_PENDING
 from portico.observe.log_fields import check_field
 from portico.observe.log_targets import syslog_address
 
@@ -189,6 +190,10 @@ class LogSettings(Section):
     """
     rotate: RotateSettings | None = None
     """When a file is moved away by the gateway itself; only for a path, which one gateway alone writes to."""
+    pending: Annotated[Size, Field(ge=1 << 16)] = MAX_PENDING
+    """Bytes of the access log of each worker that may wait to be written, where a disk or a reader is slow. Lines that
+    come then are dropped and counted.
+    """
     fields: tuple[Annotated[str, AfterValidator(check_field)], ...] = ()
     """What the access log has beside its own fields: `user_agent`, `referer`, `query`, `protocol`, `header.NAME`,
     `claim.NAME`. Parameters whose names say that they are secret are masked; fields that prove who asks are refused.
@@ -223,6 +228,15 @@ class CacheBounds(Section):
     """Bytes of stored responses in Redis, of all gateways that share it."""
     redis_timeout: Annotated[Duration, Field(ge=0.001, le=1)] = 0.01
     """How long a request may wait until Redis has looked for a stored response; then its service is asked."""
+
+
+class HistorySettings(Section):
+    """How much of the configuration's history is kept in `state_dir`: the newest two entries always are."""
+
+    keep: Annotated[Whole, Field(ge=2, le=1000)] = 50
+    """How many configurations that were in force are kept."""
+    size: Annotated[Size, Field(ge=1 << 20)] = 16 << 20
+    """Bytes of all of them together."""
 
 
 class ProxyStatusSettings(Section):
@@ -316,13 +330,15 @@ class GatewaySettings(Section):
     """Whether exchanges have spans, and where these go; `true` for a collector on this machine."""
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     """What all caches use together."""
+    history: Annotated[HistorySettings, NoneIsEmpty] = HistorySettings()
+    """How much is kept of the history of this file: what was in force, and who brought it in."""
     state_dir: Annotated[
         FilePath | None,
         Field(),
     ] = None
     """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
-    is signed in, which tokens are revoked, keys of tokens, and the last known documents of services. It is made where
-    it is not there, and only used where there is something to keep.
+    is signed in, which tokens are revoked, keys of tokens, the last known documents of services, and the history of
+    this file, with the secrets that stand in it. It is made where it is not there.
     """
     allow_sample_secret_key: Annotated[bool, Field()] = False
     """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,

@@ -60,6 +60,26 @@ def plain_data(
     return reader.read(document.root, ()), reader.findings
 
 
+def raw_data(document: Document, path: KeyPath = ()) -> Any:
+    """The same with each variable and file still named as it is written; `path` is where the document stands."""
+    return _Reader({}, SecretFiles(Path()), is_raw=True).read(document.root, path)
+
+
+def names_others(text: str, path: KeyPath) -> bool:
+    """Whether a text names a file, or, where it is part of a template, a variable: what these hold may be a secret."""
+    return "${file:" in text or (_is_template(path) and ("${" in text or _IN_TEMPLATE in text))
+
+
+def is_text_as_written(path: KeyPath) -> bool:
+    """Whether a value at that path is text, whatever word it looks like."""
+    return _is_below(_TEXTS, path)
+
+
+def escaped(text: str) -> str:
+    """Text that stands for itself, as it is written where variables are replaced."""
+    return re.sub(r"\$(?=[${])", "$$", text)
+
+
 def variables_at(document: Document, path: KeyPath, environ: Mapping[str, str]) -> list[str]:
     """The variables whose values are part of the text at `path`."""
     node = document.at(path)
@@ -93,7 +113,8 @@ def _is_below(places: set[tuple[str, ...]], path: KeyPath) -> bool:
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str], files: SecretFiles) -> None:
+    def __init__(self, environ: Mapping[str, str], files: SecretFiles, *, is_raw: bool = False) -> None:
+        self.is_raw = is_raw
         self.environ = environ
         self.files = files
         self.findings: list[Finding] = []
@@ -117,6 +138,8 @@ class _Reader:
             if not node.plain:
                 return node.content
             return _NO_VALUE.get(node.content, node.content) if is_as_written else scalar(node.content)
+        if self.is_raw:
+            return node.content
         try:
             text = _REFERENCE.sub(partial(self._value, is_template), node.content)
         except _UnsetError as unset:

@@ -108,8 +108,7 @@ class Gateway:
         """The exchange whose record comes next, where there is something to add to it."""
         self._spanned: tuple[Callable[[AccessRecord], None], str]
         """What takes the record that comes next, and the id of its span."""
-        self.log_to(log)
-        self._log_from = log_from
+        self.log_to(log, log_from)
         self._loop = loop
         self._tracer: Tracer | None = None
         self.trace(None)
@@ -307,9 +306,9 @@ class Gateway:
         self._identify(exchange, stream, request)
         return exchange
 
-    def log_to(self, log: Log | None) -> None:
-        """Have this log take the records of exchanges that end from now on."""
-        self._log = log
+    def log_to(self, log: Log | None, log_from: int) -> None:
+        """Have this log take the records of exchanges that end from now on, with this status or above."""
+        self._log, self._log_from = log, log_from
         self._add_record = None if log is None else self._add_detailed if self._details else log.add
 
     def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:

@@ -143,10 +143,16 @@ class Service:
         One of weight 0 is checked as the others, and gets no requests.
         """
         self.instances = [instance for instance, _ in instances]
-        divisor = gcd(*(weight for _, weight in instances)) or 1
-        self._weights = {instance: weight // divisor for instance, weight in instances}
+        self._written = dict(instances)
         self.authorities = frozenset(instance.address.authority.lower().encode() for instance in self.instances)
         self.speaks_tls = any(instance.address.tls for instance in self.instances)
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Go by the weights that hold now: those that are written, where nobody has said otherwise."""
+        weights = {instance: _weight(instance, written) for instance, written in self._written.items()}
+        divisor = gcd(*weights.values()) or 1
+        self._weights = {instance: weight // divisor for instance, weight in weights.items()}
         self.refresh()
 
     def refresh(self) -> None:
@@ -161,7 +167,8 @@ class Service:
             balancer.follow(self._balancer)
         self._balancer, self.choose = balancer, balancer.choose
         if self.sticky is not None:  # one of weight 0 and a backup keep the requests that belong to them
-            self.choose = self.sticky.over(balancer.choose, {*available, *_unejected(self.instances)})
+            keeping = [instance for instance in _unejected(self.instances) if not instance.is_drained]
+            self.choose = self.sticky.over(balancer.choose, {*available, *keeping})
         if any(share < _WHOLE for share in shares):
             self._deadlines.set(self, now + self._balancing.slow_start / _WHOLE)
 
@@ -195,7 +202,8 @@ class Service:
 
     def opens_in(self, now: float) -> float | None:
         """If only breakers keep requests from it, seconds until one lets them pass again; else None."""
-        return min((i.breaker.seconds_left(now) for i in self.instances if i.healthy and i.breaker), default=None)
+        closed = (i.breaker for i in self.instances if i.healthy and i.breaker is not None and self._weights[i])
+        return min((breaker.seconds_left(now) for breaker in closed), default=None)
 
     def peek(self, double: Callable[[Instance], Instance]) -> Service:
         """One that would do now what this one does, for whoever asks: nothing that becomes of it changes this one.
@@ -287,6 +295,10 @@ class Service:
     def full(self) -> list[Instance]:
         """The instances that have reached their connection limit."""
         return [instance for instance in self.instances if instance.in_flight >= instance.max_connections]
+
+
+def _weight(instance: Instance, written: int) -> int:
+    return 0 if instance.is_drained else written if instance.weight is None else instance.weight
 
 
 def _unejected(instances: Sequence[Instance]) -> list[Instance]:

@@ -183,6 +183,7 @@ class Dashboard:
         context: Context = {"page": page, "part": part, "me": visit.session.caller, "csrf": visit.session.csrf}
         context |= {"title": self._title(), "groups": GROUPS, "pages": PAGES, "query": visit.query}
         context |= {"pulse": await pulse(visit), "history": self._history, "form": visit.form}
+        context["is_live"] = page.is_live and more is None  # what came of a form is seen once
         if part != "pulse":
             try:
                 context |= await page.show(visit)

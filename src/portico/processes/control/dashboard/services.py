@@ -58,8 +58,12 @@ def _instances(action: str, said: str) -> Callable[[Visit], Awaitable[Done]]:
         if action == "weight":
             text = form.text("weight")
             document["weight"] = int(text) if text.isascii() and text.isdecimal() else text
-        await visit.api.post(f"/admin/services/{quote(service, safe='')}/instances/{action}", document)
-        return Done(f"{url} of {service} {said.format(**form)}.")
+        answer = await visit.api.post(f"/admin/services/{quote(service, safe='')}/instances/{action}", document)
+        warnings = [answer["warning"]] if answer.get("warning") else []
+        warnings += [f"{worker} has not confirmed it yet" for worker in answer.get("late", ())]
+        warnings += [] if answer.get("kept", True) else ["it will not outlast a restart"]
+        done = f"{url} of {service} {said.format(document.get('weight', ''))}."
+        return Done(". ".join([done, *warnings]), is_warning=bool(warnings))
 
     return act
 
@@ -80,7 +84,7 @@ SERVICES = Page(
     {
         "drain": _instances("drain", "gets no new requests; those under way end"),
         "enable": _instances("enable", "gets requests as configured again"),
-        "weight": _instances("weight", "has the weight {weight} now"),
+        "weight": _instances("weight", "has the weight {} now"),
         "canary": _canary,
     },
 )
