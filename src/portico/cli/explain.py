@@ -107,7 +107,7 @@ def _body(data: str | None) -> bytes:
 
 def _offline(question: Question, path: Path | None, others: int) -> Explanation:
     """By the file alone."""
-    from portico.snapshot.explain import explain, located
+    from portico.snapshot.explain import explain, lines_in, located
     from portico.snapshot.explain.offline import offline
 
     config, _ = load(path)
@@ -116,7 +116,7 @@ def _offline(question: Question, path: Path | None, others: int) -> Explanation:
         builder, snapshot = offline(config)
         return await explain(builder, snapshot, config, question, others)
 
-    said = located(asyncio.run(explained()), config)
+    said = located(asyncio.run(explained()), lines_in(config))
     said["notes"].append("this is by the file: every instance is up, and nothing has been counted or cached yet")
     return said
 
