@@ -7,14 +7,15 @@ import json
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from portico.cli.configured import load
 from portico.cli.console import fail_usage, out, say
 from portico.cli.explained import lines_of
-from portico.cli.options import ConfigOption
+from portico.cli.options import AdminOption, ConfigOption
+from portico.cli.running import ask
 from portico.core.printing import printable
 
 if TYPE_CHECKING:
@@ -50,17 +51,23 @@ def explain(
         int, typer.Option("--others", metavar="N", min=0, help="How many other routes are named, the nearest ones.")
     ] = 10,
     form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = Form.TEXT,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Ask the running gateway, which knows what is up and what was counted."),
+    ] = False,
+    admin: AdminOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Say what becomes of a request: its route, why no other one, and what its service gets.
 
     Nothing is sent or counted: the routes, policies and instances are those of the file, with every instance up and
-    nothing counted yet. Exit code 0 where a service gets the request or the gateway answers it, 1 where the gateway
-    would refuse it, 2 where no such request can be sent.
+    nothing counted yet, or, with --live or --admin, those of the running gateway. Exit code 0 where a service gets the
+    request or the gateway answers it, 1 where the gateway would refuse it, 2 where no such request can be sent.
     """
     question = _question(method, url, header or [], data, client_ip, listener)
     try:
-        found = _offline(question, config, others)
+        is_live = live or admin is not None
+        found = _live(question, config, admin, others) if is_live else _offline(question, config, others)
     except ValueError as error:
         fail_usage(f"portico: {error}")
     if form is Form.JSON:
@@ -97,6 +104,15 @@ def _body(data: str | None) -> bytes:
         return Path(data[1:]).read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"{data[1:]}: {error.strerror}", param_hint="--data") from error
+
+
+def _live(question: Question, config: Path | None, admin: str | None, others: int) -> Explanation:
+    """By the gateway that runs."""
+    from portico.cli.explain_live import asked
+
+    question.check()
+    found, _ = ask(config, admin, lambda client: asked(question, client, others))
+    return cast("Explanation", found)
 
 
 def _offline(question: Question, path: Path | None, others: int) -> Explanation:
