@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from portico.config import Config
 from portico.config.problems import Finding
@@ -28,6 +28,8 @@ from portico.snapshot.explain.routing import Routing, nearest
 from portico.snapshot.explain.stream import Unsent
 from portico.snapshot.explain.written import Written
 
+Where: TypeAlias = Callable[[Sequence[str | int]], str | None]
+"""File and line of what stands at a path of keys, if they are known."""
 MOST: Final = 10
 """Routes that are named beside the one that takes the request, the nearest ones."""
 
@@ -206,10 +208,19 @@ def _ended(said: Explanation) -> Explanation:
     return said
 
 
-def located(said: Explanation, config: Config) -> Explanation:
-    """The same with file and line of what it names, in the process that read the configuration."""
+def located(said: Explanation, where: Where) -> Explanation:
+    """The same with file and line of what it names, in a process that knows them."""
     for each in (said["route"], said["nearest"], *said["others"], *said["policies"]):
         if each is not None and each["source"]:
-            problem = config.problem(Finding(tuple(each["source"]), "", at_key=True))
-            each["where"] = ":".join(str(part) for part in (problem.file, problem.line) if part is not None)
+            each["where"] = where(each["source"]) or ""
     return said
+
+
+def lines_in(config: Config) -> Where:
+    """The lines of a configuration, in the process that has read it."""
+
+    def where(path: Sequence[str | int]) -> str | None:
+        problem = config.problem(Finding(tuple(path), "", at_key=True))
+        return ":".join(str(part) for part in (problem.file, problem.line) if part is not None)
+
+    return where

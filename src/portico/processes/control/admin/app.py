@@ -127,7 +127,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
     app.include_router(certificate_routes(state))
-    app.include_router(explain_routes(state))
+    app.include_router(explain_routes(state, places))
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))

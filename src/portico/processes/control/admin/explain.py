@@ -11,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from portico.processes.control.admin.places import Places
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
@@ -55,7 +56,7 @@ class ExplainRequest(BaseModel):
     """Which worker is asked; unless written, any."""
 
 
-def explain_routes(state: State) -> APIRouter:
+def explain_routes(state: State, places: Places) -> APIRouter:
     """The route `/admin/explain`."""
     router = APIRouter(prefix="/admin")
 
@@ -78,7 +79,7 @@ def explain_routes(state: State) -> APIRouter:
             return problem(503, f"worker {worker} has not answered within {_TIMEOUT:g} s; try again", _SOON)
         if answer.problem:
             return problem(422, answer.problem)
-        explanation: Any = located(msgspec.json.decode(answer.explanation), state.config)
+        explanation: Any = located(msgspec.json.decode(answer.explanation), await places.where())
         document = {"generation": state.generation, "worker": worker, **explanation}
         return Response(msgspec.json.encode(document), media_type="application/json", headers=_NOT_STORED)
 
