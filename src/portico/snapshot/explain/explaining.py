@@ -204,8 +204,6 @@ def _ended(said: Explanation) -> Explanation:
     """What comes of all that."""
     answer = said["answer"]
     said["nearest"] = nearest(said)
-    if said["head"] is not None and said["path"] is not None:
-        said["path"]["service"] = said["head"].split(" ", 2)[1]
     if answer is not None and said["outcome"] != "unknown":
         said["outcome"] = "answered" if answer["reason"] is None else "refused"
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
@@ -20,6 +21,9 @@ from portico.snapshot.explain import located
 _AT_ONCE: Final = 8
 _TIMEOUT: Final = 5.0
 """Seconds that a worker has for it: more than its turn and an explanation take."""
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def _address(text: str) -> str:
@@ -66,6 +70,9 @@ def explain_routes(state: State, places: Places) -> APIRouter:
         worker = asked.worker if asked.worker is not None else next(iter(names), None)
         if worker not in names:
             return problem(503, "no worker serves yet") if not names else problem(422, f"no worker is called {worker}")
+        texts = asked.method, asked.url, asked.listener or "", *(part for pair in asked.headers for part in pair)
+        if any(map(_SURROGATE.search, texts)):
+            return problem(422, "half of a surrogate pair is no text, and cannot be sent")
         answers = await state.workers.ask(lambda number: _question(asked, number), _TIMEOUT, only=worker)
         answer = answers.get(worker)
         if not isinstance(answer, channel.Explained):
