@@ -14,6 +14,7 @@ from portico.core.errors import MessageError, Refusal
 from portico.core.exchange import Client, Exchange
 from portico.core.messages import RequestHead
 from portico.core.paths import segments_of
+from portico.core.slices import in_slices
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.redirect import Redirect
@@ -102,7 +103,7 @@ class _Explaining:
         explanation["request"]["client_ip"] = exchange.client_ip
         written = Written(config.all_routes, config.gateway.listeners)
         routing = Routing(gateway.snapshot.matcher, self.snapshot.all_matchers, written, listener)
-        routed = routing.route(exchange, request, explanation, self.most)
+        routed = await in_slices(routing.routing(exchange, request, explanation, self.most))
         if routed is None:
             now = time.monotonic()
             explanation["answer"] = answered_at_once(client, lambda end: gateway.begin(end, request, content, now))
