@@ -261,9 +261,10 @@ class Workers:
         asked = [worker for worker in self._writers if worker != but and only in (None, worker)]
         answers = {(worker, number): loop.create_future() for worker in asked}
         self._waiting |= answers
-        message = question(number)
-        for worker in asked:
-            channel.send(self._writers[worker], message)
+        if only is None:
+            self.send(question(number), but=but)
+        else:
+            self.send_to(only, question(number))
         try:
             if answers:
                 await asyncio.wait(answers.values(), timeout=timeout)
