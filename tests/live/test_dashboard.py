@@ -116,7 +116,8 @@ def admin(world: World, browser: Any) -> Iterator[Visitor]:
     visitor = Visitor(browser, world.base, viewport={"width": 1440, "height": 900})
     visitor.signed_in()
     yield visitor
-    assert visitor.said == []
+    refused = re.compile("status of 4(12|22) ")  # what a form was answered, which the page says in words
+    assert [each for each in visitor.said if not refused.search(each)] == []
 
 
 def begin(world: World, token: str) -> str:
@@ -224,7 +225,7 @@ def test_answers_are_for_nobody_to_frame_or_keep(world: World) -> None:
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert (answer.get("cache-control"), answer.get("x-content-type-options")) == ("no-store", "nosniff")
-    assert not re.search(r"<script(?! src)|<style|\son\w+=|\sstyle=", answer.body.decode())
+    assert not re.search(r"<script(?! src)|<style|<[^>]*\s(?:on\w+|style)=", answer.body.decode())
 
 
 def test_browsers_are_led_to_it_and_programs_are_not(world: World) -> None:
@@ -299,7 +300,7 @@ def test_a_service_dies_and_comes_back_on_the_open_page(world: World, admin: Vis
     page = admin.go("")
     row = page.locator("tr", has=page.get_by_role("link", name="orders", exact=True))
     row.get_by_text("healthy", exact=True).wait_for()
-    world.instance.end()
+    world.instance.kill()
     row.get_by_text("unhealthy", exact=True).wait_for()
     page.get_by_role("heading", name="Needs attention").wait_for()
     services = admin.go("services")
@@ -315,10 +316,10 @@ def test_a_service_dies_and_comes_back_on_the_open_page(world: World, admin: Vis
 @needs_chromium
 def test_what_it_shows_is_called_stale_while_the_gateway_is_away(world: World, admin: Visitor) -> None:
     page = admin.go("")
+    banner = page.locator(".stale")
     control = world.gateway.control()
     os.kill(control, signal.SIGSTOP)
     try:
-        banner = page.locator(".stale")
         banner.get_by_text("Stale: the gateway does not answer.").wait_for()
         banner.get_by_text(re.compile(r"What you see is \d+ s old")).wait_for()
     finally:
@@ -371,6 +372,53 @@ def test_exchanges_are_followed_as_they_end(world: World, admin: Visitor) -> Non
     assert page.locator("table.following tbody tr").count() == 1
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("Paused").wait_for()
+
+
+@needs_chromium
+def test_a_configuration_is_tried_applied_and_taken_back(world: World, admin: Visitor) -> None:
+    page = admin.go("configuration")
+    area = page.get_by_label("The configuration's text")
+    before = area.input_value()
+    assert WRITE not in page.content()
+    area.fill(before.replace("ttl: 30", "ttl: thirty"))
+    page.get_by_role("button", name="Show what changes").click()
+    page.get_by_role("heading", name="What is wrong with it").wait_for()
+    assert "ttl: thirty" in area.input_value(), "what was typed stays"
+    area.fill(before.replace("ttl: 30", "ttl: 60"))
+    page.get_by_role("button", name="Show what changes").click()
+    page.get_by_role("heading", name="What this text changes").wait_for()
+    page.locator(".changes", has_text="cache").wait_for()
+    page.locator("pre .add", has_text="ttl: 60").wait_for()
+    page.get_by_label("Why").fill(HOSTILE)
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_text("generation 2 is in force in every worker").wait_for()
+    assert "ttl: 60" in world.gateway.file.read_text()
+    page.get_by_text(HOSTILE).first.wait_for()
+    page.locator("#history-1 a").click()
+    page.get_by_role("heading", name="Entry 1").wait_for()
+    page.locator("pre .add", has_text="ttl: 30").wait_for()
+    page.get_by_label("Why").fill("it was a mistake")
+    page.get_by_role("button", name="Roll back to 1").click()
+    page.get_by_text("Rolled back to 1.").wait_for()
+    assert "ttl: 60" not in world.gateway.file.read_text()
+    assert area.input_value() == before
+
+
+@needs_chromium
+def test_what_somebody_else_applied_meanwhile_is_not_lost(world: World, admin: Visitor) -> None:
+    page = admin.go("configuration")
+    area = page.get_by_label("The configuration's text")
+    before = area.input_value()
+    area.fill(before.replace("ttl: 30", "ttl: 90"))
+    text = world.gateway.file.read_text()
+    world.gateway.file.write_text(text.replace("requests_per_minute: 6000", "requests_per_minute: 7000"))
+    answer = world.ask("POST", "/admin/reload", f"Authorization: Bearer {WRITE}")
+    assert answer.status == 200
+    page.get_by_role("button", name="Show what changes").click()
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("heading", name="Somebody else changed it meanwhile").wait_for()
+    assert "ttl: 90" in area.input_value()
+    assert "ttl: 90" not in world.gateway.file.read_text()
 
 
 @needs_chromium
