@@ -38,6 +38,7 @@ class Edge:
     first: Backend
     second: Backend
     copies: Backend
+    guard: Backend
 
     def sees(self, target: str, *lines: str) -> str:
         """Which service answers."""
@@ -69,7 +70,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
                 ("secret", authority.server_context(leaf)),
             )
         )
-        broken = stack.enter_context(Backend(failing))
+        broken, guard = stack.enter_context(Backend(failing)), stack.enter_context(Backend(telling, name="guard"))
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         nobody = f"http://127.0.0.1:{free_port()}"
         both = [first.url, second.url]
@@ -91,6 +92,8 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
         sides = [{"service": "plain", "weight": 1}, {"service": "other", "weight": 1}]
         routes.append({"path": "/shared", "split": sides})
         routes.append({"path": "/kept", "split": sides, "sticky": {"header": "X-User"}})
+        asks = {"auth": {"forward": {"url": f"{guard.url}/may"}}}
+        routes.append({"path": "/guarded", "service": "plain", "methods": ["POST", "HEAD"], "policies": asks})
         ports = [free_port() for _ in range(3)]
         tls = {**leaf.written, "redirect_from": ports[2]}
         listen = [
@@ -101,7 +104,15 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
         rendering = render_envoy(load_text(yaml.safe_dump(written), "portico.yaml", {}))
         assert rendering.losses == ()
         stack.enter_context(start_envoy(rendering.files["envoy.yaml"], ports[0], Path(folder)))
-        yield Edge(ports[0], ports[1], ports[2], authority, first, second, copies)
+        yield Edge(ports[0], ports[1], ports[2], authority, first, second, copies, guard)
+
+
+def test_who_decides_is_asked_with_get(edge: Edge) -> None:
+    assert ask(edge.port, "POST", "/guarded/x", body=b"x").json()["method"] == "POST"
+    assert ask(edge.port, "HEAD", "/guarded/x").status == 200
+    assert [(asked.method, asked.target) for asked in edge.guard.requests] == [("GET", "/may")] * 2
+    told = [{name.lower(): value for name, value in asked.fields} for asked in edge.guard.requests]
+    assert [each["x-forwarded-method"] for each in told] == ["POST", "HEAD"]
 
 
 def test_another_instance_is_asked_where_one_fails(edge: Edge) -> None:

@@ -1,4 +1,4 @@
-"""What the admin API shows while it happens: figures, and exchanges."""
+"""What the admin API shows while it happens: figures, exchanges and events."""
 
 from __future__ import annotations
 
@@ -175,3 +175,52 @@ def test_another_worker_watches_too(gateway: Gateway) -> None:
         for _ in range(20):
             gateway.get("/api/good/status/202")
         assert [json.loads(data)["status_code"] for data in events(wire, 20)] == [202] * 20
+
+
+def test_events_come_as_they_happen_and_after_the_last_one_that_is_known(gateway: Gateway) -> None:
+    known = admin(gateway, "/admin/events", "Accept: application/json").json()
+    assert known["events"][0]["text"] == "this control process has begun"
+    with watching(gateway, "/admin/events?kind=config&kind=audit") as wire:
+        gateway.reload()
+        now = json.loads(next(events(wire, 1)))
+    assert (now["kind"], now["text"], now["source"]) == ("config", "configuration reloaded", "control")
+    with watching(gateway, "/admin/events?kind=config", f"Last-Event-ID: {known['last']}") as wire:
+        again = json.loads(next(events(wire, 1)))
+    assert again == now
+    assert admin(gateway, "/admin/events?kind=nothing").status == 422
+
+
+def test_events_of_workers_are_there_too(gateway: Gateway) -> None:
+    def cannot_be_reached() -> list[str]:
+        gateway.get("/api/dead/x")
+        page = admin(gateway, "/admin/events?kind=instance", "Accept: application/json").json()
+        return [event["source"] for event in page["events"] if event["fields"].get("service") == "dead"]
+
+    assert until(cannot_be_reached, "the worker says so")[0].startswith("worker-")
+
+
+def test_control_that_is_killed_begins_anew_and_workers_stop_watching(gateway: Gateway) -> None:
+    with watching(gateway, "/admin/exchanges") as wire:
+        last = admin(gateway, "/admin/events", "Accept: application/json").json()["last"]
+        gone = gateway.control()
+        os.kill(gone, signal.SIGKILL)
+        wire.rest()
+    assert gateway.get("/api/good/status/200").status == 200
+    gateway.wait_for_control()
+    with watching(gateway, "/admin/events", f"Last-Event-ID: {last}") as wire:
+        assert json.loads(next(events(wire, 1)))["text"] == "this control process has begun"
+    with watching(gateway, "/admin/exchanges") as wire:
+        gateway.get("/api/good/status/204")
+        assert json.loads(next(events(wire, 1)))["status_code"] == 204
+
+
+def test_another_token_ends_streams(gateway: Gateway) -> None:
+    with watching(gateway, "/admin/live", "Accept: text/event-stream") as wire:
+        with_token = {
+            "gateway": {"workers": 2, "admin_token": "t" * 20},
+            "services": {"good": {"url": "http://127.0.0.1:9"}},
+        }
+        gateway.write(with_token)
+        gateway.reload()
+        assert wire.rest().endswith(b"0\r\n\r\n")
+    assert admin(gateway, "/admin/live").status == 401

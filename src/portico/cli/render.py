@@ -41,9 +41,9 @@ def render(
 ) -> None:
     """Print the same routes as a configuration of another system; exit code 1 if it cannot say all of them.
 
-    What it cannot say is listed on stderr, with file and line.
+    What it cannot say is listed on stderr, with file and line; behind that stands what it does otherwise in any case.
     """
-    from portico.render import TARGETS, render_nginx
+    from portico.render import NAMES, TARGETS, render_nginx
 
     loaded, _ = load(named_file(context, file, config))
     if lua and target is not Target.NGINX:
@@ -57,6 +57,10 @@ def render(
         _write(output, rendering)
     for loss in rendering.losses:
         say(err, str(loss))
+    if rendering.otherwise:
+        say(err, f"portico: what {NAMES[target.value]} does otherwise, whatever is written:")
+    for sentence in rendering.otherwise:
+        say(err, f"- {sentence}")
     if rendering.losses and not lossy:
         fail(f"portico: {count(rendering.losses, 'thing')} could not be said; --lossy ends with 0 all the same")
 

@@ -255,8 +255,8 @@ class _Composer:
     def _scalar(self, event: Any) -> None:
         text = event.value
         node = self._node(event, text if text.isascii() else text.translate(self.placeholders))
-        node.plain = event.implicit[0] or (event.tag is not None and event.tag.endswith(_OF_PLAIN))
         node.start, node.end = event.start_mark.index, event.end_mark.index
+        node.plain = event.implicit[0] or (event.tag is not None and event.tag.endswith(_OF_PLAIN))
         if event.anchor:
             self.anchors[event.anchor] = node
         self._add(node, event)

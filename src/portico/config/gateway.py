@@ -29,6 +29,7 @@ from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
+from portico.observe.access_log import MAX_PENDING
 from portico.observe.log_fields import check_field
 from portico.observe.log_targets import syslog_address
 
@@ -189,6 +190,10 @@ class LogSettings(Section):
     """
     rotate: RotateSettings | None = None
     """When a file is moved away by the gateway itself; only for a path, which one gateway alone writes to."""
+    pending: Annotated[Size, Field(ge=1 << 16)] = MAX_PENDING
+    """Bytes of the access log of each worker that may wait to be written, where a disk or a reader is slow. Lines that
+    come then are dropped and counted.
+    """
     fields: tuple[Annotated[str, AfterValidator(check_field)], ...] = ()
     """What the access log has beside its own fields: `user_agent`, `referer`, `query`, `protocol`, `header.NAME`,
     `claim.NAME`. Parameters whose names say that they are secret are masked; fields that prove who asks are refused.

@@ -28,7 +28,9 @@ from portico.policies import POLICY_SETTINGS
 MASK: Final = "********"
 """What is shown in place of a secret."""
 
-_REFERENCES: Final = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}|\$\{file:[^{}]*\})+")
+_REFERENCES: Final = re.compile(
+    r"(?:[$]\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}|[$]\{file:[^{}]*\}|\{env\.[A-Za-z_][A-Za-z0-9_]*\})+"
+)
 _NAMED: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*:-)[^{}]+(\})")
 _PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s+)*")
 _LOOKS_UP: Final = re.compile(r"\$\{|\{env\.")
@@ -182,7 +184,7 @@ class _Unmasking:
             if MASK in content:
                 self._put_back(new, old, path)
             elif content not in (before, f"${{{self.variables.get(path)}}}") and (
-                _LOOKS_UP.search(content) or _is_code(path)
+                _LOOKS_UP.search(content.replace("$$", "")) or _is_code(path)
             ):
                 self.foreign.append(Finding(path, "is looked up, or run, where the gateway is"))
         elif isinstance(content, dict):

@@ -10,7 +10,7 @@ from portico.config.environment import OVERRIDES
 from portico.config.masks import Known, hidden, inside, is_secret, secrets
 from portico.config.model import Config
 from portico.config.problems import KeyPath
-from portico.config.substitution import escaped
+from portico.config.substitution import escaped, names_others
 
 
 def known_of(config: Config, environ: Mapping[str, str]) -> Known:
@@ -43,6 +43,8 @@ class _Showing:
             return [part for _, part in self._parts(enumerate(value), node, path, kinds) if part is not _LEFT_OUT]
         if is_secret(path, kinds) or id(node) in self.secret:
             return self._secret(value, node, path)
+        if node is not None and isinstance(node.content, str) and names_others(node.content, path):
+            return node.content
         return escaped(value) if isinstance(value, str) else value
 
     def _parts(

@@ -65,6 +65,11 @@ def raw_data(document: Document, path: KeyPath = ()) -> Any:
     return _Reader({}, SecretFiles(Path()), is_raw=True).read(document.root, path)
 
 
+def names_others(text: str, path: KeyPath) -> bool:
+    """Whether a text names a file, or, where it is part of a template, a variable: what these hold may be a secret."""
+    return "${file:" in text or (_is_template(path) and ("${" in text or _IN_TEMPLATE in text))
+
+
 def is_text_as_written(path: KeyPath) -> bool:
     """Whether a value at that path is text, whatever word it looks like."""
     return _is_below(_TEXTS, path)
@@ -72,7 +77,7 @@ def is_text_as_written(path: KeyPath) -> bool:
 
 def escaped(text: str) -> str:
     """Text that stands for itself, as it is written where variables are replaced."""
-    return re.sub(r"\$(?=[${])", "$$$$", text)
+    return re.sub(r"\$(?=[${])", "$$", text)
 
 
 def variables_at(document: Document, path: KeyPath, environ: Mapping[str, str]) -> list[str]:

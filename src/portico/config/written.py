@@ -17,9 +17,10 @@ def written_document(new: Mapping[str, Any], shown: Mapping[str, Any], known: Kn
     """What to write for `new`, which somebody has made of `shown`.
 
     What is as it was shown is written as it is in the file, or not at all where it is not there: variables stay
-    variables, and defaults are left out. What other files contain is theirs. Raises ConfigError where that was changed.
+    variables, and defaults are left out. What other files contain is theirs, unless `new` says itself what it includes.
+    Raises ConfigError where that was changed.
     """
-    writing = _Writing(known)
+    writing = _Writing(known, is_whole="include" not in new)
     document: dict[str, Any] = writing.merged(new, shown, known.document.root, (), ())
     writing.find_removed()
     if writing.findings:
@@ -31,9 +32,8 @@ def written_document(new: Mapping[str, Any], shown: Mapping[str, Any], known: Kn
 
 
 class _Writing:
-    def __init__(self, known: Known) -> None:
-        self.document = known.document
-        self.left = dict(known.document.files)
+    def __init__(self, known: Known, *, is_whole: bool) -> None:
+        self.left = dict(known.document.files) if is_whole else {}
         self.findings: list[Finding] = []
 
     def merged(self, new: Any, shown: Any, node: Node | None, path: KeyPath, place: KeyPath) -> Any:

@@ -15,10 +15,12 @@ TARGETS = {
     "nginx": render_nginx,
 }
 """What renders for each system: it takes a configuration and gives a `Rendering`."""
+NAMES = {"envoy": "Envoy", "gateway-api": "a Gateway", "haproxy": "HAProxy", "kong": "Kong", "nginx": "nginx"}
+"""What people call these systems."""
 
 # fmt: off
 __all__ = [
-    "TARGETS", "Loss", "Rendering",
+    "NAMES", "TARGETS", "Loss", "Rendering",
     "render_envoy", "render_gateway_api", "render_haproxy", "render_kong", "render_nginx",
 ]
 # fmt: on

@@ -30,6 +30,8 @@ class Rendering:
     losses: tuple[Loss, ...]
     private: frozenset[str] = frozenset()
     """The names of files with secrets in them: nobody else may read these."""
+    otherwise: tuple[str, ...] = ()
+    """What the target does otherwise with any configuration, or with all routes of a kind: sentences."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from portico.core.paths import segments_of
 from portico.core.patterns.pattern import path_text
 from portico.core.patterns.pattern_set import PatternSet
 from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
+from portico.render.losses import Losses
 
 
 def is_open(route: ResolvedRoute) -> bool:
@@ -62,6 +63,33 @@ def sites_of(routes: Iterable[ResolvedRoute]) -> list[Site]:
         groups.setdefault(key, ([], [*levels]))[0].append(host)
     found = [_site(tuple(hosts), [*levels, everywhere]) for hosts, levels in groups.values()]
     return [*found, _site((), [everywhere])]
+
+
+def own_paths(site: Site, served: Iterable[str], losses: Losses) -> list[str]:
+    """Those of the gateway's own endpoints that no route of the site has taken over.
+
+    That is one for just this path, one for `/`, and one with `hosts` for the prefix that an endpoint has as its path.
+    Where such a route asks for more, Portico answers what it does not take, which is listed.
+    """
+    takers = {literal_of(place.path): _written_for(place) for place in site.exact}
+    for place in site.prefixes:
+        own = _written_for(place)
+        if any(route.hosts for route in own) or (own and place.path == "/"):
+            takers.setdefault(place.path, own)
+    found = []
+    for path in served:
+        own = takers.get(path, ())
+        if not own:
+            found.append(path)
+        elif not any(map(is_open, own)):
+            why = f"what this route does not take of {path} gets no answer of the gateway's own there"
+            losses.add(own[0].source if own[0].is_default else (*own[0].source, "path"), why)
+    return found
+
+
+def _written_for(place: Place) -> Sequence[ResolvedRoute]:
+    """The routes for just its path, which those above it follow."""
+    return [route for route in place.routes if route.path == place.path and not route.is_fallback]
 
 
 def _wildcards(host: str) -> list[str]:

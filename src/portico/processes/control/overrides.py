@@ -67,6 +67,9 @@ class Overrides:
         """Since when an instance has not been there (monotonic seconds)."""
         workers.overrides = self._message
 
+    def __len__(self) -> int:
+        return len(self._overrides)
+
     def get(self, key: str, url: str) -> Override | None:
         """What was said about an instance."""
         return self._overrides.get((key, url))

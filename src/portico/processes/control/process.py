@@ -124,6 +124,7 @@ class _Control:
         self.state.audit.follow(config)
         overrides = self.state.overrides = Overrides(workers, self.runtime, config_path, lambda: health.checks.keys())
         overrides.follow(config)
+        self.state.live.start(loop)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.state.refused = self.runtime.refused()
         self.state.configuration = Configuration(self.state, self.reloading, self.runtime)

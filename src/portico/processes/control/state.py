@@ -57,10 +57,11 @@ class State:
     """Who changed what over the admin API."""
     overrides: Overrides | None = None
     """What somebody has said about instances; in tests there may be nobody."""
-    configuration: Configuration = field(init=False)
-    """The document in force, its history, and how another comes in, once this process has begun."""
     live: Live = field(init=False)
     """What happens now, for those who watch."""
+    configuration: Configuration = field(init=False)
+    """The document in force, its history, and how another comes in, once this process has begun."""
 
     def __post_init__(self) -> None:
         self.live = Live(self.workers)
+        self.live.streams.access = lambda: (self.config.gateway.admin_token, self.config.gateway.admin_tokens)

@@ -88,8 +88,11 @@ class Workers:
         """Gives what a worker that connects now has to watch."""
         self.watched: Callable[[channel.Watched], None] = lambda _: None
         """Called with what workers have of what is watched."""
+        self.happened: Callable[[str, channel.Happened], None] = lambda *_: None
+        """Called with each worker that has logged an event."""
+        self.has_come: Callable[[str], None] = lambda _: None
         self.has_left: Callable[[str], None] = lambda _: None
-        """Called with each worker that leaves."""
+        """Called with each worker that connects, and that leaves."""
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -310,7 +313,7 @@ class Workers:
                         self._answered(worker, answers, message)
                     case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
-                    case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed() | channel.Watched():
+                    case _:
                         self._pass_on(worker, message)
         except asyncio.CancelledError:
             pass  # the process ends
@@ -320,9 +323,7 @@ class Workers:
             self._has_left(worker)
             writer.close()
 
-    def _pass_on(
-        self, worker: str, message: channel.NewPurges | channel.KeysWanted | channel.KeysUsed | channel.Watched
-    ) -> None:
+    def _pass_on(self, worker: str, message: channel.Message) -> None:
         match message:
             case channel.KeysWanted(address, issuer):
                 self.keys_wanted(KeySource(address, issuer))
@@ -332,6 +333,8 @@ class Workers:
                 self.invalidated(worker, message)
             case channel.Watched():
                 self.watched(message)
+            case channel.Happened():
+                self.happened(worker, message)
 
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
@@ -354,6 +357,7 @@ class Workers:
             channel.send(writer, message)
         if wish := self.watch():
             channel.send(writer, wish)
+        self.has_come(worker)
 
     def _has_left(self, worker: str) -> None:
         self._writers.pop(worker, None)

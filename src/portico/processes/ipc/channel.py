@@ -10,6 +10,7 @@ import msgspec
 
 from portico.core.found import Found
 from portico.core.overrides import Override
+from portico.observe.event_feed import Event
 from portico.observe.record_filter import RecordFilter
 from portico.policies.auth.key_table import ApiKey
 from portico.policies.auth.revoked import Revocation
@@ -207,8 +208,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, revocations, challenges or overrides of that number."""
-    """A worker goes by the API keys, revocations, challenges or wishes to watch of that number."""
+    """A worker goes by the API keys, revocations, challenges, overrides or wishes to watch of that number."""
 
     number: int
 
@@ -254,6 +254,13 @@ class Watched(msgspec.Struct, tag=True):
     counts: dict[str, dict[str, int]] | None = None
 
 
+class Happened(msgspec.Struct, tag=True):
+    """A worker has logged an event; before it there were some that are `left_out`."""
+
+    event: Event
+    left_out: int = 0
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -284,6 +291,7 @@ Message: TypeAlias = (
     | NewChallenges
     | Watch
     | Watched
+    | Happened
 )
 
 _encode = msgspec.msgpack.Encoder().encode

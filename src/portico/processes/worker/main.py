@@ -50,6 +50,7 @@ from portico.processes.worker.listening import WorkerListener
 from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.purging import Purging
 from portico.processes.worker.rights import Rights
+from portico.processes.worker.sent_events import SentEvents
 from portico.processes.worker.telemetry import Telemetry
 from portico.processes.worker.watching import Watching
 from portico.proxy.cache.caches import Caches
@@ -137,6 +138,8 @@ class _Worker:
         self.config, generation = self.runtime.stored()
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
+        self.sent_events = SentEvents(loop)
+        self.sent_events.start()
         turn = Turn(loop)
         deadlines = Deadlines(loop, turn)
         if self.runtime.table is not None:
@@ -410,6 +413,7 @@ class _Worker:
             for ejection in self.builder.live.ejected():
                 self._report_ejection(*ejection)
             self.purging.connected(writer)
+            self.sent_events.connected(writer)
             reporting = endless(self._report_regularly(writer), "reports of totals")
             messages: asyncio.Queue[channel.Message] = asyncio.Queue()
             processing = endless(self._process_all(messages, writer), "doing as control says")
@@ -425,6 +429,7 @@ class _Worker:
                 self.control = None
                 self.purging.disconnected()
                 self.watching.disconnected()
+                self.sent_events.disconnected()
                 reporting.cancel()
                 await messages.join()
                 processing.cancel()
@@ -674,7 +679,7 @@ class _Worker:
             return None
         lock = self.runtime.log_lock if config.gateway.workers != 1 else None
         rotation = None if settings.rotate is None else Rotation(settings.rotate.size, settings.rotate.keep)
-        return AccessLog(loop, settings.access, settings.format, lock, rotation)
+        return AccessLog(loop, settings.access, settings.format, lock, rotation, settings.pending)
 
     def _livez(self) -> Answer:
         return _status_answer(200, "alive")

@@ -26,6 +26,7 @@ from portico.policies.auth.keys import ALGORITHMS, KeySet, key_set, public_key
 from portico.policies.authorize import AuthorizeSettings, Requirements
 from portico.render.envoy.clusters import other_cluster
 from portico.render.envoy.guards import Rule, deny
+from portico.render.envoy.lua import ASKED, ASKING, script
 from portico.render.envoy.matches import words
 from portico.render.envoy.names import HTTP, ON, CannotError, Filter, Names, Section, duration, typed
 from portico.render.policies import policy_path
@@ -335,6 +336,8 @@ def _asking(names: Names, forward: ForwardSettings, at: KeyPath, scope: str) -> 
             "stat_prefix": name,
         },
     )
+    for order, own, text in ((93, "asking", ASKING), (96, "asked", ASKED)):
+        found[names.filter(Filter(order, own, script(text)))] = ON
     found[names.filter(Filter(95, name, config, f"{address.hostname} is asked who may come in"))] = ON
     return found, {"answer": told} if told else {}
 
@@ -348,12 +351,12 @@ def _withheld(names: Names, read: Iterable[str], name: str) -> str:
 
 def _asked_with() -> Iterator[Section]:
     told = {
-        "X-Forwarded-Method": "%REQ(:METHOD)%",
+        "X-Forwarded-Method": "%DYNAMIC_METADATA(portico:method)%",
         "X-Forwarded-Uri": "%REQ(:PATH)%",
         "X-Forwarded-Host": "%REQ(:AUTHORITY)%",
         "X-Forwarded-For": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
         "X-Real-IP": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-        "X-Original-Method": "%REQ(:METHOD)%",
+        "X-Original-Method": "%DYNAMIC_METADATA(portico:method)%",
         "X-Original-URI": "%REQ(:PATH)%",
     }
     yield from ({"key": name, "value": value} for name, value in told.items())

@@ -11,9 +11,9 @@ from portico.core.conditions import is_value_pattern
 from portico.policies.deny import DenyRule
 from portico.policies.when import When
 from portico.render.envoy.answers import answered
-from portico.render.envoy.matches import asked, regex, words
+from portico.render.envoy.matches import asked, in_query, regex, words
 from portico.render.envoy.names import CannotError, Section
-from portico.render.envoy.regexes import hidden, whole_path, whole_value
+from portico.render.envoy.regexes import whole_path, whole_value
 from portico.render.expressions import literal
 from portico.render.policies import policy_path
 
@@ -42,8 +42,7 @@ def _conditions(rule: DenyRule, at: tuple[str | int, ...]) -> Iterator[Section]:
     for name, condition in when.query.items():
         if condition is not True and is_value_pattern(str(condition)):
             raise CannotError((*at, "when", "query", name))
-        value = "(?:=.*)?" if condition is True else f"={hidden(str(condition))}"
-        yield regex(":path", rf"[^?]*\?(?:.*&)?{hidden(name)}{value}(?:&.*)?")
+        yield in_query(name, condition)
     if when.content_type is not None:
         yield regex("content-type", "|".join(map(_media, when.content_type)))
 

@@ -18,7 +18,7 @@ from portico.render.envoy.names import FILTERS, OFF, Names, Section, header
 from portico.render.envoy.readings import read_otherwise
 from portico.render.envoy.routes import routes_of
 from portico.render.envoy.text import Noted
-from portico.render.sites import Place, Site, is_open, sites_of
+from portico.render.sites import Place, Site, is_open, own_paths, sites_of
 
 _SEPARATOR: Final = r"(?:[/\\]|%2[Ff]|%5[Cc])"
 _NEEDLESS: Final = "%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|5[0-9Aa]|5[Ff]|7[0-9Aa]|7[Ee])"
@@ -134,7 +134,7 @@ def _site(
         match = {"prefix": "/"} if for_all else regex_of_own(config.gateway.endpoints_of(listener).served())
         for each in preflights(names, cors, match):
             yield {**each, FILTERS: {**each[FILTERS], **marked}}
-    yield from _endpoints(names, listener)
+    yield from _endpoints(names, listener, site)
     seen: set[str] = set()
     prefixes = {
         place.path: [*_own_routes(place), *(each for each in place.routes if each.is_fallback)]
@@ -238,17 +238,18 @@ def _own_filters(names: Names) -> Section:
     return {**marking(names, policies), **headers_of(names, policies, None)}
 
 
-def _endpoints(names: Names, listener: ListenerSettings) -> Iterator[Section]:
+def _endpoints(names: Names, listener: ListenerSettings, site: Site) -> Iterator[Section]:
     """The gateway's own endpoints; Envoy has no metrics there, and no documents."""
     config, own = names.config, _own_filters(names)
     found = dict.fromkeys(("/livez", "/readyz"), '{"status": "ok"}')
     limited = {**own, **networks(names, config.own_policies), **limits(names, config.own_policies, None)}
     endpoints = config.gateway.endpoints_of(listener)
     note = "the gateway's own endpoints"
-    for path, text in found.items():
+    for path in own_paths(site, found, names.losses):
+        text = found[path]
         yield {"note": note, **_said(path, text), FILTERS: own}
         note = ""
-    for path in endpoints.served():
+    for path in own_paths(site, endpoints.served(), names.losses):
         if endpoints.access(path) == "internal":
             names.losses.add(
                 ("gateway", "endpoints", PATHS[path]), "Envoy does not show this to some networks only here"
@@ -258,7 +259,8 @@ def _endpoints(names: Names, listener: ListenerSettings) -> Iterator[Section]:
         elif path == "/":
             yield {**_said(path, json.dumps({"message": config.gateway.title})), FILTERS: limited}
         else:
-            yield {**answered("no_route", {"path": path}), FILTERS: own}
+            match = {"path": path, "headers": [words(":method", _READING)]}
+            yield {**answered("no_route", match), FILTERS: own}
 
 
 def _said(path: str, text: str) -> Section:

@@ -9,7 +9,7 @@ from typing import Final
 from portico.config import ListenerSettings, ordered_file
 from portico.render.envoy.fields import client_fields
 from portico.render.envoy.hosts import route_config
-from portico.render.envoy.lua import IDS
+from portico.render.envoy.lua import IDS, script
 from portico.render.envoy.lua import PORTICO as SCRIPT
 from portico.render.envoy.names import HTTP, PORTICO, Filter, Names, Section, duration, typed
 from portico.render.envoy.replies import access_log, error_answers
@@ -154,11 +154,6 @@ def _manager(names: Names, label: str, routes: Section) -> Section:
 
 
 def _filters(names: Names) -> Iterator[Noted | Section]:
-    lua = f"{HTTP}lua.v3.Lua"
-
-    def script(text: str) -> Section:
-        return typed(lua, {"clear_route_cache": False, "default_source_code": {"inline_string": text}})
-
     own = [
         client_fields(names.scheme),
         Filter(10, "request_id", script(IDS), always=True),

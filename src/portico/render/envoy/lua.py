@@ -7,14 +7,32 @@ from __future__ import annotations
 
 from typing import Final
 
+from portico.render.envoy.names import HTTP, Section, typed
+
 IDS: Final = """\
--- The path as it was sent, and ids as Portico's: 32 hexadecimal digits, whose second half is the span (W3C).
+-- Path and method as they were sent, and ids as Portico's: 32 hexadecimal digits, whose second half is the span (W3C).
 function envoy_on_request(handle)
   local fields = handle:headers()
-  handle:streamInfo():dynamicMetadata():set("portico", "path", fields:get(":path"):match("^[^?]*"))
+  local said = handle:streamInfo():dynamicMetadata()
+  said:set("portico", "path", fields:get(":path"):match("^[^?]*"))
+  said:set("portico", "method", fields:get(":method"))
   local id = fields:get("x-request-id"):gsub("-", "")
   fields:replace("x-request-id", id)
   fields:replace("traceparent", "00-" .. id .. "-" .. id:sub(17) .. "-00")
+end
+"""
+
+ASKING: Final = """\
+-- A service that decides who may come in is asked with GET: Envoy asks with the method of the request.
+function envoy_on_request(handle)
+  handle:headers():replace(":method", "GET")
+end
+"""
+
+ASKED: Final = """\
+-- What was asked is over: the request has its own method again.
+function envoy_on_request(handle)
+  handle:headers():replace(":method", handle:streamInfo():dynamicMetadata():get("portico").method)
 end
 """
 
@@ -217,3 +235,8 @@ function envoy_on_response(handle)
   end
 end
 """.lstrip()
+
+
+def script(text: str) -> Section:
+    """A filter that runs a script."""
+    return typed(f"{HTTP}lua.v3.Lua", {"clear_route_cache": False, "default_source_code": {"inline_string": text}})

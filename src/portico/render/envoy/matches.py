@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from portico.config import ResolvedRoute
 from portico.core.conditions import is_value_pattern
 from portico.core.route_paths import is_exact
 from portico.render.envoy.names import Section
-from portico.render.envoy.regexes import exact, is_plain, parameter, whole_path, whole_value
+from portico.render.envoy.regexes import exact, hidden, is_plain, parameter, whole_path, whole_value
 from portico.render.expressions import literal
 
 EVERYTHING: Final[Section] = {"prefix": "/"}
@@ -33,14 +33,23 @@ def with_conditions(match: Section, route: ResolvedRoute, methods: Iterable[str]
     """A match by path with a route's conditions; the method is asked of `field`."""
     fields = [words(field, methods)] if methods else []
     fields += [_asked(name, value) for name, value in route.headers.items()]
-    plain = {name: value for name, value in route.query.items() if parameter(name) == name}
-    fields += [_in_query(name, value) for name, value in route.query.items() if name not in plain]
-    parameters = [_parameter(name, value) for name, value in plain.items()]
+    patterns = {name: text for name, text in route.query.items() if text is not True and is_value_pattern(text)}
+    fields += [in_query(name, value) for name, value in route.query.items() if name not in patterns]
+    fields += [in_query(name, value) for name, value in patterns.items() if parameter(name) != name]
+    parameters = [_parameter(name, value) for name, value in patterns.items() if parameter(name) == name]
     return {
         **match,
         **({"headers": fields} if fields else {}),
         **({"query_parameters": parameters} if parameters else {}),
     }
+
+
+def with_twice(match: Section, route: ResolvedRoute) -> Iterator[Section]:
+    """Matches for requests of a route with a parameter that comes twice: it may be another one each time."""
+    for name, value in route.query.items():
+        if value is not True:
+            own = rf"(?:.*&)?{hidden(name)}(?:=[^&]*)?"
+            yield {**match, "headers": [*match.get("headers", []), regex(":path", rf"[^?]*\?{own}&{own}(?:&.*)?")]}
 
 
 def methods_of(route: ResolvedRoute) -> list[str]:
@@ -74,20 +83,17 @@ def _asked(name: str, condition: str) -> Section:
     return {"name": name.lower(), "string_match": {"exact": condition}}
 
 
-def _in_query(name: str, condition: str | bool) -> Section:
-    """The same of a parameter whose name is not sent as it is: Envoy compares names as they are sent."""
+def in_query(name: str, condition: str | bool) -> Section:
+    """The same of a parameter, however name and value are encoded; a pattern sees the value as it was sent."""
     text = "" if condition is True else str(condition)
-    value = whole_value(text).replace(r"\C*", "[^&]*") if is_value_pattern(text) else parameter(text)
-    said = "(?:=[^&]*)?" if condition is True else f"={value}"
-    return regex(":path", rf"[^?]*\?(?:.*&)?{parameter(name)}{said}(?:&.*)?")
-
-
-def _parameter(name: str, condition: str | bool) -> Section:
+    said = f"={hidden(text)}" if text else "=?"
     if condition is True:
-        return {"name": name, "present_match": True}
-    text = str(condition)
-    if is_value_pattern(text):
-        return {"name": name, "string_match": {"safe_regex": {"regex": whole_value(text)}}}
-    sent = parameter(text)
-    matcher: Section = {"exact": text} if sent == text else {"safe_regex": {"regex": sent}}
-    return {"name": name, "string_match": matcher}
+        said = "(?:=[^&]*)?"
+    elif is_value_pattern(text):
+        said = "=" + whole_value(text).replace(r"\C*", "[^&]*")
+    return regex(":path", rf"[^?]*\?(?:.*&)?{hidden(name)}{said}(?:&.*)?")
+
+
+def _parameter(name: str, condition: str) -> Section:
+    """The same for a pattern, where the name is sent as it is: of several parameters, Envoy takes the first."""
+    return {"name": name, "string_match": {"safe_regex": {"regex": whole_value(condition)}}}

@@ -53,7 +53,7 @@ _CHALLENGES: Final = {
 }
 _LINE: Final = {
     "timestamp": "%START_TIME%",
-    "method": "%REQ(:METHOD)%",
+    "method": "%DYNAMIC_METADATA(portico:method)%",
     "path": "%DYNAMIC_METADATA(portico:path)%",
     "client_ip": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "status_code": "%RESPONSE_CODE%",

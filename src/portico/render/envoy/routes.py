@@ -7,8 +7,9 @@ from functools import partial
 from math import ceil
 
 from portico.config import RedirectSettings, ResolvedRoute, Upstream
+from portico.core.conditions import is_value_pattern
 from portico.core.route_paths import is_exact, is_pattern
-from portico.render.envoy.answers import problem, redirecting, responding
+from portico.render.envoy.answers import answered, problem, redirecting, responding
 from portico.render.envoy.auth import guarding
 from portico.render.envoy.compress import compressing
 from portico.render.envoy.cors import cors_of, marking, preflights
@@ -16,7 +17,7 @@ from portico.render.envoy.denied import denied
 from portico.render.envoy.fields import headers_of
 from portico.render.envoy.forwarding import forwarding
 from portico.render.envoy.guards import limits, networks, size
-from portico.render.envoy.matches import methods_of, route_match, with_conditions
+from portico.render.envoy.matches import methods_of, route_match, with_conditions, with_twice
 from portico.render.envoy.names import FILTERS, PORTICO, CannotError, Names, Section, header
 from portico.render.envoy.splits import split_routes
 
@@ -41,6 +42,12 @@ def routes_of(
     marks = {**marking(names, route.policies), **headers_of(names, route.policies, None)}
     for own in refused:
         yield {**own, FILTERS: {**networks(names, route.policies), **marks}}
+    for doubled in with_twice(match, route):
+        yield {**answered("malformed_request", doubled), FILTERS: marks}
+    for name, value in route.query.items():
+        if value is not True and is_value_pattern(value):
+            why = "Envoy compares a parameter as it was sent, percent-encoded or not, and the first of several"
+            names.losses.add((*route.source, "query", name), why)
     if len(sides) > 1:
         yield from split_routes(names, sides, match, partial(_route, names))
     else:

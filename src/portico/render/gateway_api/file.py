@@ -13,6 +13,7 @@ from portico.render.gateway_api.keys import TABLE
 from portico.render.gateway_api.names import Names, is_hostname, plain_name
 from portico.render.gateway_api.rules import SPECIFIC, Rules
 from portico.render.losses import Losses, Rendering
+from portico.render.otherwise import Otherwise, concerning, head
 from portico.render.precedence import Matcher, matchers_of, settled
 from portico.render.sites import Site, sites_of
 from portico.render.written import unsaid
@@ -22,12 +23,24 @@ _HEAD: Final = """Written by portico render gateway-api: change portico.yaml ins
 
 Resources of the Gateway API 1.6, Standard channel: kubectl apply -f gateway-api.yaml. The Gateway names a class:
 write that of your implementation. Secrets with certificates are not written: the command for each stands beside it.
-
-What is otherwise, whatever is written: errors, their pages and all fields of the gateway's own (X-Request-ID,
-RateLimit, Server-Timing, X-Forwarded-Prefix) are up to the implementation, as are encoded letters, doubled slashes
-and dot segments in paths; 404 where a method is not taken (no 405); no browser is redirected from a prefix to its
-slash; redirects, links and cookies of a service are not rewritten; a Location is a whole address; there are no
-retries, checks of instances and limits of bodies, nor /health, /metrics and /docs."""
+"""
+_OTHERWISE: Final[Otherwise] = (
+    (
+        "",
+        "errors, their pages and all fields of the gateway's own (X-Request-ID, RateLimit, Server-Timing,"
+        " X-Forwarded-Prefix) are up to the implementation; 404 where a method is not taken (no 405)",
+    ),
+    (
+        "",
+        "encoded letters, doubled slashes and dot segments in paths are up to the implementation, as is what services"
+        " may read as another route's",
+    ),
+    ("", "there are no /health, /metrics, /docs and /openapi.json, no limits of bodies"),
+    ("service", "there are no retries, nor checks of instances but those of the cluster"),
+    ("prefix", "no browser is redirected from a prefix to its slash"),
+    ("prefix", "redirects, links and cookies of a service are not rewritten"),
+    ("redirect", "a Location is a whole address"),
+)
 _GATEWAY: Final = "portico"
 _MOST_RULES: Final = 16
 _MOST_MATCHES: Final = 128
@@ -48,8 +61,11 @@ def render_gateway_api(config: Config) -> Rendering:
     routes = [*_routes(config, losses, names, backends, listeners)]
     resources = [*listeners.resources(), *listeners.redirects(), *routes, *backends.resources]
     texts = [document(each.value, each.note) for each in resources]
-    head = "".join(f"# {line}".rstrip() + "\n" for line in _HEAD.split("\n"))
-    return Rendering({"gateway-api.yaml": head + "---\n" + "---\n".join(texts)}, losses.all())
+    otherwise = concerning(config, _OTHERWISE)
+    lines = [*_HEAD.split("\n"), *head("a Gateway", otherwise)]
+    first = "".join(f"# {line}".rstrip() + "\n" for line in lines)
+    text = first + "---\n" + "---\n".join(texts)
+    return Rendering({"gateway-api.yaml": text}, losses.all(), otherwise=otherwise)
 
 
 # ---- listeners

@@ -49,8 +49,16 @@ def always(status: int, reason: str, **variables: str) -> Iterator[str]:
 
 def too_long(condition: str) -> str:
     """The line that answers 414, for which HAProxy has no text."""
-    said = f"content-type {_TYPE} {_body(414, 'url_too_long')}"
-    return f"http-request return status 414 {said} if {condition}"
+    return _returning(414, "url_too_long", condition)
+
+
+def not_implemented(condition: str) -> str:
+    """The line that answers 501, for which HAProxy has no text."""
+    return _returning(501, "not_implemented", condition)
+
+
+def _returning(status: int, reason: str, condition: str) -> str:
+    return f"http-request return status {status} content-type {_TYPE} {_body(status, reason)} if {condition}"
 
 
 def error_lines() -> list[str]:

@@ -8,7 +8,7 @@ from portico.config import ResolvedRoute
 from portico.core.conditions import is_value_pattern
 from portico.render.expressions import value_expression
 from portico.render.haproxy.names import Names
-from portico.render.haproxy.parameters import is_there, variable_of
+from portico.render.haproxy.parameters import differs, is_there, variable_of
 from portico.render.haproxy.text import equals, found_in
 
 
@@ -20,6 +20,17 @@ def methods_of(route: ResolvedRoute) -> list[str]:
 def tests(names: Names, route: ResolvedRoute) -> str:
     """The conditions of a route, as they stand behind `if`; empty for none."""
     return " ".join(_tests(names, route))
+
+
+def unclear(route: ResolvedRoute) -> Iterator[str]:
+    """The conditions of requests that a route cannot be chosen for: a parameter comes twice, with other values."""
+    before: list[str] = []
+    if methods := methods_of(route):
+        before.append(equals("var(txn.asked)" if "cors" in route.policies else "method", *methods))
+    before += [meets(f"req.fhdr({name})", value) for name, value in route.headers.items()]
+    for name, condition in route.query.items():
+        if condition is not True:
+            yield " ".join((*before, differs(name, condition)))
 
 
 def _tests(names: Names, route: ResolvedRoute) -> Iterator[str]:

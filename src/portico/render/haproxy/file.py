@@ -15,14 +15,39 @@ from portico.render.haproxy.servers import seconds
 from portico.render.haproxy.text import comment, section
 from portico.render.haproxy.tokens import SECRETS
 from portico.render.losses import Losses, Rendering
+from portico.render.otherwise import Otherwise, concerning, head
 from portico.render.written import unsaid
 
-OTHERWISE: Final = (
-    "What HAProxy does otherwise, whatever is written:",
-    "a service that cannot be reached gets 503 for 502; there are no RateLimit, Server-Timing and Cache-Status fields,",
-    "no /metrics, /docs and /openapi.json; /health knows nothing of services; one timeout (timeout server) is for the",
-    "head and for the body; a body in chunks is measured up to 48 KiB alone; links and refreshes of a",
-    "service are not rewritten; keys that portico keys made and tokens that were revoked are not known.",
+_OTHERWISE: Final[Otherwise] = (
+    (
+        "",
+        "there are no RateLimit, Server-Timing and Cache-Status fields, no /metrics, /docs and /openapi.json; /health"
+        " knows nothing of services",
+    ),
+    ("service", "a service that cannot be reached gets 503, for 502"),
+    ("service", "one timeout (timeout server) is for the head and for pauses in the body"),
+    ("service", "a body in chunks is measured where it may have less than 48 KiB, and a longer one is not cut off"),
+    ("prefix", "Link and Refresh of a service are not rewritten"),
+    (
+        "auth",
+        "keys that portico keys made and tokens that were revoked are not known; of a list in a token 8 entries"
+        " count; names and scopes beyond Latin-1 that it writes with escapes are not told to services",
+    ),
+    ("fields", "of a field that comes twice, on which a route depends, any line counts; Portico answers 400"),
+    ("query", "a parameter that comes twice, which a pattern is compared with, is refused with 400 though both fit"),
+    (
+        "pattern",
+        "what a pattern captured is sent without needless percent-encoding, and stands in the query of a"
+        " redirect as it is",
+    ),
+    ("pattern", "a pattern may take PCRE much longer than it takes here, where it has repeats within repeats"),
+    (
+        "",
+        "a path that services may read as one of another route is refused with 400 also where that route takes not"
+        " this method",
+    ),
+    ("rate_limit", "two threads may admit one request more than a bucket has"),
+    ("cache", "a cache answers GET alone, nobody with Cookie or Authorization, and stores status 200 alone"),
 )
 _LOG: Final = (
     '{"timestamp":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","client_ip":"%[src]","method":"%HM",'
@@ -40,24 +65,25 @@ def render_haproxy(config: Config) -> Rendering:
     if config.gateway.log.access not in ("stdout", "stderr", "off"):
         losses.add(("gateway", "log", "access"), "HAProxy logs to stdout, stderr and sockets, and to no file")
     frontends = Frontends(names)
-    head = [*frontends.sections()]
+    own_sections = [*frontends.sections()]
     routes = [route_section(names, route, name) for name, route in frontends.targets.items()]
     own = [section(f"backend {name}", lines) for name, lines in frontends.own.items()]
+    otherwise = concerning(config, _OTHERWISE)
     lines = [
         comment("Written by portico render haproxy: change portico.yaml instead."),
         "#",
-        *map(comment, OTHERWISE),
+        *map(comment, head("HAProxy", otherwise)),
         "",
         *section("global", _global(config)),
         "",
         *section("defaults", _defaults(config)),
     ]
     if any(" resolvers system " in line for lines in routes for line in lines):
-        head.append(section("resolvers system", ["parse-resolv-conf", "hold valid 10s"]))
-    for block in (*head, *routes, *own, *names.tables.values()):
+        own_sections.append(section("resolvers system", ["parse-resolv-conf", "hold valid 10s"]))
+    for block in (*own_sections, *routes, *own, *names.tables.values()):
         lines += ["", *block]
     files = {"haproxy.cfg": "\n".join(lines) + "\n", **names.files}
-    return Rendering(files, losses.all(), frozenset({SECRETS} & files.keys()))
+    return Rendering(files, losses.all(), frozenset({SECRETS} & files.keys()), otherwise)
 
 
 def _global(config: Config) -> Iterator[str]:

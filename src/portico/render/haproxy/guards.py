@@ -34,11 +34,6 @@ _KNOWN: Final = "{ var(txn.consumer) -m found }"
 _SHOWN: Final = "{ var(txn.shown) -m found }"
 
 
-def is_guarded(route: ResolvedRoute) -> bool:
-    """Whether something of a route refuses requests."""
-    return not {*route.policies} <= HARMLESS
-
-
 class Guards:
     """The guards of one route: its lines, or why it is closed."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from portico.config import Config
+from portico.core.conditions import is_value_pattern
 from portico.core.query_names import spelled
 from portico.render.haproxy.names import Names, of_policy
 from portico.render.haproxy.text import found_in, word
@@ -26,6 +27,18 @@ def is_there(name: str) -> str:
 def is_twice(name: str) -> str:
     """The condition that it has it more than once."""
     return found_in("query", f"(?:^|&){spelling(name)}(?:=[^&]*)?&(?:.*&)?{spelling(name)}(?:=|&|$)")
+
+
+def differs(name: str, condition: str) -> str:
+    """The condition that it comes more than once, and is not the same each time as to what is asked of it.
+
+    Where a pattern is asked for, twice is too often.
+    """
+    if is_value_pattern(condition):
+        return is_twice(name)
+    there = f"(?:^|&){spelling(name)}"
+    value = f"={spelling(condition)}(?:&|$)" if condition else "=?(?:&|$)"
+    return found_in("query", f"^(?=.*{there}{value})(?=.*{there}(?!{value})(?:=|&|$))")
 
 
 def variable_of(names: Names, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from portico.config import Config
-from portico.render.haproxy.answers import too_long
+from portico.render.haproxy.answers import not_implemented, too_long
 from portico.render.haproxy.text import comment, found_in, word
 
 _SLASH: Final = r"(?:/|\\|%2f|%5c)"
@@ -22,6 +22,10 @@ _HOST: Final = r"req.fhdr(host),host_only,lower,regsub(\.$,)"
 def request_lines(config: Config) -> Iterator[str]:
     """The lines that keep what is needed of a request, and refuse one that is not clear."""
     limits = config.gateway.limits
+    yield "http-request return status 204 if METH_OPTIONS { url * }"
+    yield "http-request deny deny_status 400 if { url * }"
+    yield "http-request set-uri %[pathq] if { url -m beg http:// https:// }"
+    yield not_implemented("METH_TRACE")
     yield too_long(f"{{ pathq,length gt {limits.url_length} }}")
     yield f"http-request deny deny_status 400 if {found_in('path', _UNCLEAR)}"
     yield "http-request set-var(txn.path) path"

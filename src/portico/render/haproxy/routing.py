@@ -6,24 +6,26 @@ route or, behind a question mark, the number of a choice between several.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 from portico.config import ResolvedRoute
-from portico.core.route_paths import literal_of
+from portico.core.route_paths import is_exact, literal_of
 from portico.render.expressions import expression_of
-from portico.render.haproxy.conditions import methods_of, tests
-from portico.render.haproxy.guards import is_guarded
+from portico.render.haproxy.conditions import methods_of, tests, unclear
 from portico.render.haproxy.names import Names
 from portico.render.haproxy.parameters import reading
 from portico.render.haproxy.splits import sides
 from portico.render.haproxy.text import comment, equals, found_in, word
-from portico.render.sites import Place, Site, is_open, sites_of
+from portico.render.sites import Place, Site, is_open, own_paths, sites_of
 
 NOWHERE: Final = "own:none"
 """The section of requests that have no route."""
 _UNKNOWN: Final = "!{ var(txn.route) -m found }"
+_READS: Final = ("GET", "HEAD")
+_LEAST: Final = 2
+"""Places of which one may hide another."""
 _ODD: Final = r"%|//|;|\\"
 _READING: Final = (
     "url_dec,url_dec,regsub(;[^/]*,,g),regsub([?#].*,),regsub([[:cntrl:]],,g),"
@@ -41,8 +43,6 @@ class Routing:
         """The routes that are in use, by the names of their sections."""
         self._methods: dict[str, str] = {}
         """The sections for methods, where a choice asks for nothing else; those of one frontend."""
-        self._choices: dict[str, list[str]] = {}
-        """The names of the routes of each choice."""
         self._variants: dict[str, list[ResolvedRoute]] = {}
         for route in names.config.all_routes:
             if route.is_variant and route.split is not None:
@@ -59,15 +59,19 @@ class Routing:
         yield from reading(self._names)
         yield "http-request set-var-fmt(txn.place) " + ("%[var(txn.site)]" if has_hosts else "") + "%[var(txn.at)]"
         yield f"http-request set-var(txn.route) var(txn.place),map_str({exact})"
+        yield from self._own(f"{name}.own.map", sites, own)
         chosen: list[str] = []
         self._methods = {}
-        self._names.files[exact] = self._map(sites, "exact", chosen, own)
+        self._names.files[exact] = self._map(sites, "exact", chosen)
         patterns: list[str] = []
         for site in sites:
             patterns += self._patterns(site, has_hosts=has_hosts)
         self._names.files[prefixes] = self._map(sites, "prefixes", chosen)
         yield from patterns
         yield f"http-request set-var(txn.route) var(txn.place),concat(/),map_beg({prefixes}) if {_UNKNOWN}"
+        only = self._refusing(_READS)
+        is_own = f"{{ var(txn.place),map_str({name}.own.map) -m found }}"
+        yield f"http-request set-var(txn.route) str({only}) if {_UNKNOWN} {is_own}"
         has_choices = bool(chosen or self._methods)
         if has_choices:
             yield "http-request set-var(txn.found) var(txn.route)"
@@ -92,14 +96,23 @@ class Routing:
             missing = "!{ var(txn.site) -m found }"
             yield f"http-request set-var(txn.site) var(txn.host),map_end({wildcards}) if {missing}"
 
-    def _map(
-        self, sites: Sequence[Site], kind: str, chosen: list[str], own: Mapping[str, str] = MappingProxyType({})
-    ) -> str:
+    def _own(self, file: str, sites: Sequence[Site], own: Mapping[str, str]) -> Iterator[str]:
+        """The lines for the gateway's own endpoints, which are there for requests that read alone."""
+        entries: dict[str, str] = {}
+        for site in sites:
+            label = site.hosts[0] if site.hosts else ""
+            entries |= {label + path: own[path] for path in own_paths(site, own, self._names.losses)}
+        self._names.files[file] = _map_file(entries)
+        reads = f"{{ method {' '.join(_READS)} }}"
+        asks = f"{{ var(txn.preflight) -m found }} {{ var(txn.asked) -m str {' '.join(_READS)} }}"
+        for condition in (reads, asks) if "cors" in self._names.config.own_policies else (reads,):
+            yield f"http-request set-var(txn.route) var(txn.place),map_str({file}) if {_UNKNOWN} {condition}"
+
+    def _map(self, sites: Sequence[Site], kind: str, chosen: list[str]) -> str:
         """A map of paths; the lines that choose between several routes go to `chosen`."""
         entries: dict[str, str] = {}
         for site in sites:
             label = site.hosts[0] if site.hosts else ""
-            entries |= {label + path: target for path, target in own.items()}
             for place in site.exact if kind == "exact" else site.prefixes:
                 path = literal_of(place.path)
                 key = label + (path if kind == "exact" else path.rstrip("/") + "/")
@@ -114,13 +127,12 @@ class Routing:
         labels = ", ".join(route.name for route in place.routes)
         choice, is_new = self._names.once(("choice", id(chosen), labels), "choice")
         if is_new and not any(route.headers or route.query for route in place.routes):
-            self._choices[f"?{choice}"] = [route.name for route in place.routes]
             self._by_method(f"?{choice}", place.routes)
         elif is_new:
             is_this = equals("var(txn.route)", f"?{choice}")
             chosen.append(comment(f"{place.path}: {labels}"))
-            self._choices[f"?{choice}"] = [route.name for route in place.routes]
             for route in place.routes:
+                chosen += [f"http-request deny deny_status 400 if {is_this} {each}" for each in unclear(route)]
                 target = f"str({self._section(route)})"
                 chosen.append(
                     f"http-request set-var(txn.route) {target} if {is_this} {tests(self._names, route)}".rstrip()
@@ -156,13 +168,12 @@ class Routing:
         yield "http-request set-var(txn.route) var(txn.chosen) if { var(txn.chosen) -m found }"
 
     def _patterns(self, site: Site, *, has_hosts: bool) -> Iterator[str]:
-        label = site.hosts[0] if site.hosts else ""
-        here = ""
-        if has_hosts:
-            here = f" {equals('var(txn.site)', label)}" if label else " !{ var(txn.site) -m found }"
+        here = _at(site, has_hosts=has_hosts)
         for place in site.patterns:
             matches = found_in("var(txn.at)", expression_of(place.path))
             for route in place.routes:
+                for each in unclear(route):
+                    yield f"http-request deny deny_status 400 if {_UNKNOWN}{here} {matches} {each}"
                 if_it_fits = f"{_UNKNOWN}{here} {matches} {tests(self._names, route)}".rstrip()
                 yield f"http-request set-var(txn.route) str({self._section(route)}) if {if_it_fits}"
             if not place.may_fall and not any(map(is_open, place.routes)):
@@ -170,36 +181,48 @@ class Routing:
                 yield f"http-request set-var(txn.route) str({target}) if {_UNKNOWN}{here} {matches}"
 
     def _hidden(self, sites: Sequence[Site], name: str, *, has_hosts: bool, has_choices: bool) -> Iterator[str]:
-        """The lines that refuse a path that services may read as one of a route with a guard, and that has another."""
-        places = [place for site in sites for place in site.places]
-        guarded = {route.name for place in places for route in place.routes if is_guarded(route)}
-        if not guarded:
+        """The lines that refuse a path that services may read as one of another route."""
+        if sum(len(site.places) for site in sites) < _LEAST:
             return
-        exact, prefixes, known = (f"{name}.{kind}.map" for kind in ("exact", "prefixes", "guarded"))
-        lines = [*self._names.files[exact].splitlines(), *self._names.files[prefixes].splitlines()]
-        values = {line.rpartition(" ")[2] for line in lines}
-        choices = self._choices
-        entries = {value: "1" for value in sorted(values) if not guarded.isdisjoint(choices.get(value, (value,)))}
-        self._names.files[known] = _map_file(entries)
         odd = found_in("var(txn.at)", _ODD)
         own = "txn.found" if has_choices else "txn.route"
-        yield comment("Paths that services may read as one of a route with a guard are no way around it.")
+        yield comment("Paths that services may read as one of another route are no way around it.")
         yield f"http-request set-var(txn.read) {word(f'var(txn.at),{_READING}')} if {odd}"
-        yield (
-            "http-request set-var-fmt(txn.place) "
-            + ("%[var(txn.site)]" if has_hosts else "")
-            + f"%[var(txn.read)] if {odd}"
-        )
-        yield f"http-request set-var(txn.other) var(txn.place),map_str({exact}) if {odd}"
+        place = ("%[var(txn.site)]" if has_hosts else "") + "%[var(txn.read)]"
+        yield f"http-request set-var-fmt(txn.place) {place} if {odd}"
         missing = "!{ var(txn.other) -m found }"
-        yield f"http-request set-var(txn.other) var(txn.place),concat(/),map_beg({prefixes}) if {odd} {missing}"
+        for kind in ("exact", "own"):
+            yield f"http-request set-var(txn.other) var(txn.place),map_str({name}.{kind}.map) if {odd} {missing}"
+        for site in sites:
+            here = _at(site, has_hosts=has_hosts)
+            for each in site.patterns:
+                reads = found_in("var(txn.read)", expression_of(each.path))
+                for route in each.routes:
+                    if_it_fits = f"{missing}{here} {reads} {tests(self._names, route)}".rstrip()
+                    yield f"http-request set-var(txn.other) str({self._section(route)}) if {if_it_fits}"
+        look = f"var(txn.place),concat(/),map_beg({name}.prefixes.map)"
+        yield f"http-request set-var(txn.other) {look} if {odd} {missing}"
+        yield from self._exceptions(sites, name, own)
         is_another = f"!{{ var(txn.other),strcmp({own}) eq 0 }}"
-        yield f"http-request deny deny_status 400 if {{ var(txn.other),map_str({known}) -m found }} {is_another}"
-        for place in (place for site in sites for place in site.patterns):
-            names = [route.name for route in place.routes]
-            if not guarded.isdisjoint(names):
-                reads = found_in("var(txn.read)", expression_of(place.path))
-                yield f"http-request deny deny_status 400 if {reads} !{equals('var(txn.route)', *names)}"
+        yield f"http-request deny deny_status 400 if {{ var(txn.other) -m found }} {is_another}"
+
+    def _exceptions(self, sites: Sequence[Site], name: str, own: str) -> Iterator[str]:
+        """The lines for routes whose path can itself be read otherwise: they were written beside those above them."""
+        known = dict(
+            line.rsplit(" ", 1)
+            for kind in ("exact", "prefixes")
+            for line in self._names.files[f"{name}.{kind}.map"].splitlines()
+        )
+        for site in sites:
+            label = site.hosts[0] if site.hosts else ""
+            for place in (each for each in (*site.exact, *site.prefixes) if re.search(_ODD, literal_of(each.path))):
+                path = literal_of(place.path)
+                above = [path[:at] for at, letter in enumerate(path) if letter == "/"]
+                others = dict.fromkeys(known[f"{label}{each}/"] for each in above if f"{label}{each}/" in known)
+                found = known[label + path if is_exact(place.path) else f"{label}{path.rstrip('/')}/"]
+                if others:
+                    condition = f"{equals(f'var({own})', found)} {equals('var(txn.other)', *others)}"
+                    yield f"http-request set-var(txn.other) var({own}) if {condition}"
 
     def _section(self, route: ResolvedRoute) -> str:
         """The name of a route's section; one with a split is there for each side."""
@@ -221,6 +244,13 @@ class Routing:
         """The section of requests that none of the routes takes."""
         methods = sorted({method for route in routes for method in methods_of(route)})
         return self._refusing(methods) if methods else NOWHERE
+
+
+def _at(site: Site, *, has_hosts: bool) -> str:
+    """The condition that a request is for the hosts of a site, with a space before it."""
+    if not has_hosts:
+        return ""
+    return f" {equals('var(txn.site)', site.hosts[0])}" if site.hosts else " !{ var(txn.site) -m found }"
 
 
 def _map_file(entries: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from portico.config import Config, ResolvedRoute
 from portico.config.endpoints import PATHS
 from portico.config.problems import KeyPath
+from portico.core.route_paths import literal_of
 from portico.render.expressions import literal
 from portico.render.kong.answers import answering, closed, own_answer
 from portico.render.kong.auth import Credentials, closing
@@ -20,6 +21,7 @@ from portico.render.kong.services import ServiceKey, Services
 from portico.render.losses import Losses
 from portico.render.policies import guards_of
 from portico.render.precedence import Matcher, behind, in_order, matchers_of, settled
+from portico.render.sites import is_open, own_paths, sites_of
 from portico.render.yaml_text import Noted
 
 
@@ -58,12 +60,18 @@ class Entities:
 
     def add_own(self) -> None:
         """The gateway's own endpoints; Kong has no metrics and no documents here."""
-        endpoints = self.config.gateway.endpoints_of(self.config.gateway.listeners[0])
-        served = {path: path for path in endpoints.served() if path in ("/health", "/")}
+        first = self.config.gateway.listeners[0]
+        endpoints = self.config.gateway.endpoints_of(first)
+        own = ("/livez", "/readyz", *endpoints.served())
+        # Routes with hosts, or that ask for more, come before these in Kong: only others can take their place.
+        others = [route for route in self.config.served_by(first) if not route.hosts and is_open(route)]
+        site = sites_of(route for route in others if literal_of(route.path) in own)[-1]
+        left = own_paths(site, own, self.losses)
+        served = [path for path in left if path in ("/health", "/")]
         for path in served:
             if endpoints.access(path) == "internal":
                 self.losses.add(("gateway", "endpoints", PATHS[path]), "Kong does not show this to some networks only")
-        alive = ["/livez", "/readyz", *(path for path in served if path != "/")]
+        alive = [path for path in left if path in ("/livez", "/readyz", "/health")]
         for name, paths, said in (
             ("portico-health", alive, {"status": "ok"}),
             ("portico-root", ["/"] if "/" in served else [], {"message": self.config.gateway.title}),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from portico.config import Config, ListenerSettings, ResolvedRoute
 from portico.render.kong.entities import Entities
 from portico.render.kong.keys import TABLE
 from portico.render.losses import Losses, Rendering
+from portico.render.otherwise import Otherwise, concerning, head
 from portico.render.written import unsaid
 from portico.render.yaml_text import document
 
@@ -17,14 +18,29 @@ _HEAD = """Written by portico render kong: change portico.yaml instead.
 Kong 3 reads it without a database (KONG_DATABASE=off, KONG_DECLARATIVE_CONFIG=kong.yaml), decK beside one
 (deck gateway sync). It is for the router that Kong has without being told otherwise (traditional_compatible).
 """
-_OTHERWISE = """
-What Kong does otherwise, whatever is written:
-its errors are its own, 404 where a method is not taken (no 405), and preflights get 200; there are no RateLimit,
-Server-Timing and Proxy-Status fields, nor /metrics, /docs and /openapi.json; /health knows nothing of services, and
-is asked after routes with hosts, methods or fields;
-paths lose doubled slashes and dot segments before they are compared and sent on, and come decoded and encoded
-anew; no browser is redirected from a prefix to its slash; values of fields are compared without case; redirects,
-links and cookies of a service are not rewritten; a client's own X-Forwarded-For stays in front of its address."""
+_OTHERWISE: Final[Otherwise] = (
+    ("", "its errors are its own, 404 where a method is not taken (no 405), and preflights get 200"),
+    (
+        "",
+        "there are no RateLimit, Server-Timing and Proxy-Status fields, nor /metrics, /docs and /openapi.json; /health"
+        " knows nothing of services, and is asked after routes with hosts, methods or fields",
+    ),
+    (
+        "",
+        "paths lose doubled slashes and dot segments before they are compared and sent on, and come decoded"
+        " and encoded anew: Portico keeps the former, and refuses the latter and what services may read as another"
+        " route's",
+    ),
+    ("prefix", "no browser is redirected from a prefix to its slash"),
+    ("prefix", "redirects, links and cookies of a service are not rewritten"),
+    ("fields", "values of fields are compared without case, and any line of a field that comes twice counts"),
+    (
+        "service",
+        "a client's own X-Forwarded-For stays in front of its address, and fields that only a gateway may send"
+        " are not dropped",
+    ),
+    ("rate_limit", "limits count in windows that begin with each minute, hour, day or month"),
+)
 
 
 def render_kong(config: Config) -> Rendering:
@@ -35,8 +51,10 @@ def render_kong(config: Config) -> Rendering:
     entities = Entities(config, losses, https_only=_is_https_only(config.gateway.listeners))
     entities.add_own()
     entities.add_all(_served(config, losses))
-    head = "\n".join([_HEAD, *_environment(config), _OTHERWISE])
-    return Rendering({"kong.yaml": document(entities.tree(), head, spaced=True)}, losses.all())
+    otherwise = concerning(config, _OTHERWISE)
+    first = "\n".join([_HEAD, *_environment(config), "", *head("Kong", otherwise)])
+    text = document(entities.tree(), first, spaced=True)
+    return Rendering({"kong.yaml": text}, losses.all(), otherwise=otherwise)
 
 
 def _served(config: Config, losses: Losses) -> list[ResolvedRoute]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 from portico.config import ResolvedRoute
 from portico.core.conditions import is_value_pattern
@@ -78,8 +78,7 @@ def _tests(names: Names, when: When) -> Iterator[str]:
     for name, value in when.headers.items():
         yield _test(names, "has_field", of_request(name), expression_of(value))
     for name, condition in when.query.items():
-        value = "(?:=|&|$)" if condition is True else f"={in_query(condition)}(?:&|$)"
-        yield _test(names, "has_parameter", "$args", f"~(?:^|&){in_query(name)}{value}")
+        yield _test(names, "has_parameter", "$args", f"~{in_args(name, condition)}")
     if when.content_type is not None:
         kinds = "|".join(literal(each).replace(r"\*", "[^/;]+") for each in when.content_type)
         yield _test(names, "has_type", of_request("Content-Type"), rf"~*^\s*(?:{kinds})\s*(?:;|$)")
@@ -100,7 +99,7 @@ def _is_at(names: Names, path: str) -> str:
     """The variable that is 1 for requests to a path: a letter that is percent-encoded evades nothing."""
     if not is_pattern(path):
         own = literal(literal_of(path).rstrip("/"))
-        return _test(names, "is_denied_path", "$uri", f"~^{own}/?$" if is_exact(path) else f"~^{own}(?:/|$)")
+        return _test(names, "is_denied_path", "$uri", f"~^{own}$" if is_exact(path) else f"~^{own}(?:/|$)")
     mark, text = path.partition(" ")[0], without_names(pattern_text(path))
     as_sent, decoded = (_test(names, "is_denied_path", source, f"{mark}{text}") for source in ("$path", "$uri"))
     return _test(names, "is_denied_path", f'"{as_sent}{decoded}"', "~1")
@@ -118,6 +117,15 @@ def without_names(expression: str) -> str:
 def in_query(text: str) -> str:
     """A regular expression for a text as forms may write it: each of its bytes also percent-encoded."""
     return "".join(_byte(value) for value in text.encode())
+
+
+def in_args(name: str, condition: str | Literal[True], *, is_met: bool = True) -> str:
+    """A regular expression for a query with a parameter that has a value, or with one that has another."""
+    there = f"(?:^|&){in_query(name)}"
+    if condition is True:
+        return f"{there}(?:=|&|$)"
+    value = f"={in_query(condition)}(?:&|$)" if condition else "=?(?:&|$)"
+    return there + (value if is_met else f"(?!{value})(?:=|&|$)")
 
 
 def _byte(value: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from portico.config import Config
 from portico.config.problems import KeyPath
@@ -17,14 +17,72 @@ from portico.render.nginx.pages import variables
 from portico.render.nginx.proxies import proxies
 from portico.render.nginx.servers import server_blocks
 from portico.render.nginx.text import block, comment, pattern, word
+from portico.render.otherwise import Otherwise, concerning, head
 from portico.render.written import unsaid
 
-OTHERWISE = (
-    "What nginx does otherwise, whatever is written:",
-    "its errors give no reason, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
-    "/openapi.json; instances are not checked, and one alone is not asked again after a failure; one timeout",
-    "(proxy_read_timeout) is for the head, for the body and for WebSockets; redirects that name an instance by its",
-    "address are not rewritten; a percent-encoded letter in a prefix that is taken off is refused with 400.",
+_OTHERWISE: Final[Otherwise] = (
+    (
+        "",
+        "errors give no reason, detail and instance, but for those that Lua gives; nginx has own pages for what it"
+        " cannot read (400, 408, 414)",
+    ),
+    (
+        "",
+        "there are no RateLimit, Server-Timing and Age fields, no /metrics, /docs and /openapi.json; /health knows"
+        " nothing of services",
+    ),
+    ("", "TRACE gets 405 for 501, OPTIONS * and methods with small letters get 400"),
+    (
+        "",
+        "two slashes are one where paths are compared: //x is refused with 400 where a route for /x sends it on, and"
+        " answered by one that answers itself",
+    ),
+    ("", "an encoded slash (%2F) is one where paths are compared: /users/a%2Fb is not taken by ~ ^/users/[^/]+$"),
+    (
+        "",
+        "a path that services may read as another one (;, a backslash, %25 and two digits, a space or a control"
+        " character at the end of a segment) is refused with 400 where that may lead around a guard, whether it does or"
+        " not, and nowhere else",
+    ),
+    ("prefix", "a percent-encoded letter in a prefix that is taken off (/%61pi for /api) is refused with 400"),
+    ("pattern", "a percent-encoded letter that a pattern asks for is refused with 400 where that leads to a service"),
+    (
+        "service",
+        "instances are not checked; one that is down is asked until a request to it fails, and one that is"
+        " alone is not asked again",
+    ),
+    ("service", "one timeout (proxy_read_timeout) is for the head, for pauses in the body and for WebSockets"),
+    (
+        "service",
+        "of a field in headers.request.set, a service gets one line; clients' fields with an underscore in"
+        " their name are dropped",
+    ),
+    (
+        "service",
+        "of fields by which clients could pose as a proxy or a user (X-Auth-Request-*, X-Remote-*), those in"
+        " use are dropped by their names, and not all that begin so",
+    ),
+    ("prefix", "redirects of a service that name an instance by its address are not rewritten"),
+    ("prefix", "browsers at a bare prefix are redirected to its slash before anything is checked"),
+    ("fields", "of a field that comes twice, on which a route depends, the first line counts; Portico answers 400"),
+    ("guards", "Authorization that comes twice is refused with 400"),
+    (
+        "deny",
+        "deny compares paths decoded and with doubled slashes made one; a service gets that line alone of a field"
+        " that deny looks at",
+    ),
+    ("redirect", "what a pattern captured stands in the query of a redirect as it is, where Portico encodes & and +"),
+    (
+        "cache",
+        "a cache answers nobody who has credentials or a cookie that is not in its key, stores nothing with"
+        " Set-Cookie or CDN-Cache-Control, has no heuristic for responses that say nothing, and a POST empties nothing",
+    ),
+    ("forward", "of several cookies of a service that decides who may come in, the first is the client's"),
+    (
+        "mirror",
+        "a copy of a request is made once all of its body is there, and the next request on a connection waits for it",
+    ),
+    ("rate_limit", "limits count IPv6 clients by their address, not by their /64"),
 )
 _LOG = (
     '{"timestamp":"$time_iso8601","client_ip":"$remote_addr","method":"$request_method","path":"$path",'
@@ -52,10 +110,11 @@ def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
             losses.add(path, why)
     names.base = marks_of(names, config.own_policies, None).whole()
     servers = list(server_blocks(names))
+    otherwise = concerning(config, _OTHERWISE)
     lines = [
         comment("Written by portico render nginx: change portico.yaml instead."),
         "#",
-        *map(comment, OTHERWISE),
+        *map(comment, head("nginx", otherwise)),
         "",
         *_main(names),
         "worker_processes auto;" if config.gateway.workers == "auto" else f"worker_processes {config.gateway.workers};",
@@ -64,7 +123,7 @@ def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
         *block("http", _http(names, servers)),
     ]
     more = names.lua.files() if names.lua is not None else {}
-    return Rendering({"nginx.conf": "\n".join(lines) + "\n", **more}, losses.all())
+    return Rendering({"nginx.conf": "\n".join(lines) + "\n", **more}, losses.all(), otherwise=otherwise)
 
 
 def _is_the_one_timeout(written: Mapping[str, Any], path: KeyPath) -> bool:
@@ -165,7 +224,7 @@ def _variables() -> Iterator[str]:
     yield f'map $request_uri $query {{ {pattern("~^[^?]*(?<sent_query>[?].*)$")} $sent_query; default ""; }}'
     slash = r"(?:/|\\|%2f|%5c)"
     dots = rf"~*^[^?]*{slash}(?:\.|%2e){{1,2}}(?:;|%3b|{slash}|\?|$)"
-    yield f'map $request_uri $unclear {{ {pattern(dots)} 1; {pattern("~#")} 1; default ""; }}'
+    yield f'map $request_uri $unclear {{ {pattern(dots)} 1; {pattern("~[^!-~]|#")} 1; default ""; }}'
     yield ""
     yield comment("What locations set. A server cannot begin with it: subrequests would begin anew.")
     yield "map $http_host $service_host { default $http_host; }"

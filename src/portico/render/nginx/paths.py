@@ -16,8 +16,8 @@ from portico.render.nginx.text import DOLLAR, literal, mixed, pattern
 
 _GROUP: Final = re.compile(r"(?<!\\)\(\?P<([A-Za-z_]\w*)>")
 _SLASHES: Final = r"~(?://|\\|%2[Ff]|%5[Cc])"
-_READ_OTHERWISE: Final = r"~*(?:;|%3b|\\|%5c|%25[0-9a-f]{2}|%20(?:/|$))"
-"""Parameters of segments, which some drop, backslashes, what some decode twice, and spaces that some cut."""
+_READ_OTHERWISE: Final = r"~*(?:;|%3b|\\|%5c|%25[0-9a-f]{2}|%20(?:/|$)|%3f|%23|%[01][0-9a-f]|%7f)"
+"""Parameters of segments, which some drop, backslashes, what some decode twice, and what some cut."""
 _REST: Final = "rest"
 _WHOLE: Final = "\0"
 """Stands for all of the path: no text has it."""
@@ -54,7 +54,9 @@ def rewriting(names: Names, route: ResolvedRoute) -> tuple[list[str], str]:
         return [*_unhidden(names, route), *_clear(names, route)], "$path"
     if is_exact(route.path):
         return [], _plain(route.rewrite.replace("{path}", literal_of(route.path).removeprefix("/")))
-    return [matching(route)], _filled(route.rewrite, route)
+    if len(pieces_of(route.rewrite)) == 1:
+        return [matching(route)], _filled(route.rewrite, route)
+    return [matching(route), *_clear(names, route)], _filled(route.rewrite, route)
 
 
 def _unhidden(names: Names, route: ResolvedRoute) -> list[str]:

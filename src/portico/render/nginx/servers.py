@@ -13,17 +13,18 @@ from portico.config.endpoints import PATHS
 from portico.config.tls import TlsSettings
 from portico.core.route_paths import literal_of
 from portico.net.tls.certificates import CertificateError, Pair, names_of, read_certificate
-from portico.render.nginx.conditions import before_locations, choice
+from portico.render.nginx.conditions import UNCLEAR, before_locations, choice, may_be_unclear
 from portico.render.nginx.fields import marks_of
 from portico.render.nginx.names import Names
 from portico.render.nginx.pages import errors_of_server
 from portico.render.nginx.paths import pattern_text
 from portico.render.nginx.routes import JUMP, Routes, jump
 from portico.render.nginx.text import block, comment, mixed, name, pattern, word
-from portico.render.sites import Place, Site, is_open, sites_of
+from portico.render.sites import Place, Site, is_open, own_paths, sites_of
 
 _INNER = re.compile(r" *(?:auth_request|mirror|error_page) ")
 _USUAL_HTTPS = 443
+_READS = ("GET", "HEAD")
 _LONG = 24
 """Lines of a route beyond which they are written once, for the bare prefix and what is below it."""
 
@@ -89,7 +90,9 @@ def _before(names: Names, listener: ListenerSettings, site: Site, routes: Routes
     for place in falling:
         for route in place.routes:
             routes.named_location(route)
-    exact = [*_own(names, listener), *(literal_of(place.path) for place in site.exact)]
+    if any(may_be_unclear(place.routes) for place in site.patterns):
+        routes.named[UNCLEAR] = ["return 400;"]
+    exact = [*_own_paths(names, listener, site), *(literal_of(place.path) for place in site.exact)]
     chosen = before_locations(names, site, exact)
     # A subrequest has its location already.
     own = [f"set $chosen_first {chosen};", 'if ($uri ~ "^/\\.portico/") { set $chosen_first ""; }']
@@ -171,7 +174,7 @@ def _locations(
     names: Names, listener: ListenerSettings, site: Site, routes: Routes, taken: set[str]
 ) -> Iterator[list[str]]:
     nowhere = _nowhere(names)
-    for path, lines in _own(names, listener).items():
+    for path, lines in _own(names, listener, site, routes, nowhere):
         taken.add(path)
         yield block(f"location = {path}", lines)
     for place in site.exact:
@@ -214,6 +217,8 @@ def _lines(names: Names, routes: Routes, place: Place, nowhere: list[str], *, ba
         routes.named_location(route)
     otherwise = _otherwise(names, routes, place, nowhere)
     labels = ", ".join(route.name for route in place.routes)
+    if may_be_unclear(place.routes):
+        routes.named[UNCLEAR] = ["return 400;"]
     return [comment(f"routes {labels}"), *jump(names, choice(names, place.routes, otherwise), place.routes)]
 
 
@@ -225,6 +230,11 @@ def _otherwise(names: Names, routes: Routes, place: Place, nowhere: list[str]) -
     if not methods:
         routes.named.setdefault("@no_route", nowhere)
         return "@no_route"
+    return _only(names, routes, methods)
+
+
+def _only(names: Names, routes: Routes, methods: Sequence[str]) -> str:
+    """The location that answers 405, and says which methods are taken."""
     label = "@only_" + "_".join(methods)
     if label not in routes.named:
         marks = marks_of(names, names.config.own_policies, None)
@@ -248,22 +258,46 @@ def _problem(status: int, title: str) -> list[str]:
     return ["default_type application/problem+json;", f"return {status} {word(body)};"]
 
 
-def _own(names: Names, listener: ListenerSettings) -> dict[str, list[str]]:
-    """The lines of the gateway's own endpoints, by their paths; nginx has no metrics and no documents."""
+def _own_paths(names: Names, listener: ListenerSettings, site: Site) -> list[str]:
+    """The paths of the gateway's own endpoints; nginx has no metrics and no documents."""
+    served = names.config.gateway.endpoints_of(listener).served()
+    return own_paths(site, ("/livez", "/readyz", *served), names.losses)
+
+
+def _own(
+    names: Names, listener: ListenerSettings, site: Site, routes: Routes, nowhere: list[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """These paths and their lines."""
     config: Config = names.config
     marks = marks_of(names, config.own_policies, None)
-    head = [*marks.lines(names.base), *marks.before]
-    alive = ["default_type application/json;", f"return 200 {word(json.dumps({'status': 'ok'}))};"]
-    found = {path: [comment("the gateway's own"), *head, *alive] for path in ("/livez", "/readyz")}
     endpoints = config.gateway.endpoints_of(listener)
-    for path in endpoints.served():
-        if endpoints.access(path) == "internal":
+    for path in _own_paths(names, listener, site):
+        if path in PATHS and endpoints.access(path) == "internal":
             names.losses.add(("gateway", "endpoints", PATHS[path]), "nginx does not show this to some networks only")
+        said: dict[str, str] | None = {"status": "ok"}
+        if path == "/":
+            said = {"message": config.gateway.title}
+        elif path in PATHS and path != "/health":
+            said = None
         lines = _problem(404, "Not Found")
-        if path == "/health":
-            lines = alive
-        elif path == "/":
-            title = json.dumps({"message": config.gateway.title})
-            lines = ["default_type application/json;", f"return 200 {word(title)};"]
-        found[path] = [comment("the gateway's own"), *head, *lines]
-    return found
+        if said is not None:
+            lines = ["default_type application/json;", f"return 200 {word(json.dumps(said))};"]
+        others = _for_other_methods(names, site, path, routes, nowhere)
+        head = [*marks.lines(names.base), *marks.before]
+        yield path, [comment("the gateway's own"), *head, *others, *lines]
+
+
+def _for_other_methods(names: Names, site: Site, path: str, routes: Routes, nowhere: list[str]) -> list[str]:
+    """The lines that hand requests over which do not read: to the routes above, or to what says what is taken."""
+    above = [place for place in site.prefixes if path == place.path or path.startswith(place.path.rstrip("/") + "/")]
+    place = max(above, key=lambda place: len(place.path), default=None)
+    if place is None:
+        target = _only(names, routes, _READS)
+    elif is_open(place.routes[0]):
+        target = routes.named_location(place.routes[0])
+    else:
+        target = choice(names, place.routes, _otherwise(names, routes, place, nowhere))
+        for route in place.routes:
+            routes.named_location(route)
+    reads = pattern(f"^(?:{'|'.join(_READS)})$")
+    return [f"error_page 418 = {target};", f"if ($request_method !~ {reads}) {{ {JUMP} }}"]

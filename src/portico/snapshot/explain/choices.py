@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from portico.config import ResolvedRoute
 from portico.config.split import SplitChoice
@@ -13,6 +14,8 @@ from portico.core.messages import as_received
 from portico.proxy.routing.versions import VersionMatches
 from portico.snapshot.explain.explanation import Chosen, Side, Split
 from portico.snapshot.split import number_of, rules_of
+
+_OPEN: Final = "each request is shared out anew, by weight"
 
 
 def version_of(written: ResolvedRoute, matches: VersionMatches, exchange: Exchange) -> Chosen:
@@ -46,16 +49,16 @@ def _source(choice: VersionChoice, index: int) -> str:
             return f"the parameter {choice.parameter}"
 
 
-def split_of(written: ResolvedRoute, exchange: Exchange, weights: Mapping[str, float], taken: str) -> Split:
-    """What decides which side a request gets, behind the policies; `taken` is the label of one that it may get.
+def split_of(written: ResolvedRoute, exchange: Exchange, weights: Mapping[str, float], taken: str | None) -> Split:
+    """What decides which side a request gets, behind the policies; `taken` is the one that it got now, if any.
 
     `weights` are those that hold now, by the labels of the sides.
     """
     choice = written.split
     assert choice is not None
-    why = _ruled(choice, exchange) or _kept(written, choice, exchange)
+    why = "" if taken is None else _ruled(choice, exchange) or _kept(written, choice, exchange)
     sides = [Side(name=side.label, weight=weights.get(side.label, 0.0)) for side in choice.sides]
-    return Split(side=taken if why else None, why=why or "each request is shared out anew, by weight", sides=sides)
+    return Split(side=taken if why else None, why=why or _OPEN, sides=sides)
 
 
 def _ruled(choice: SplitChoice, exchange: Exchange) -> str:

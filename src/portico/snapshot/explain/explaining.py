@@ -20,7 +20,7 @@ from portico.snapshot.builder import SnapshotBuilder
 from portico.snapshot.explain.answers import answered
 from portico.snapshot.explain.entrance import Entrance, entrance_of
 from portico.snapshot.explain.explanation import Asked, Explanation
-from portico.snapshot.explain.passing import passed
+from portico.snapshot.explain.passing import Passed, passed
 from portico.snapshot.explain.question import Question, limits_of, read, shown
 from portico.snapshot.explain.routing import Routing, nearest
 from portico.snapshot.explain.stream import Unsent
@@ -62,7 +62,7 @@ async def explain(
     if routed is None:
         return _ended(explanation)
     said = await passed(replace(routed, listener=entrance.listener.key), builder, snapshot, config)
-    return _ended({**explanation, **said, "notes": [*explanation["notes"], *said["notes"]]})
+    return _ended(_with(explanation, said))
 
 
 def begun(question: Question, listener: str, *, secure: bool) -> Explanation:
@@ -120,6 +120,18 @@ def _redirected(
         said["answer"] = answered(Refusal(error.reason, error.detail))
     said["notes"].append(f"port {entrance.port} has no routes: it sends clients to HTTPS at port {entrance.https_port}")
     return _ended(said)
+
+
+def _with(said: Explanation, passed: Passed) -> Explanation:
+    """All that is known before the policies are asked, with what comes of them."""
+    if said["route"] is not None:
+        said["route"]["split"] = passed["split"]
+    for key in ("outcome", "policies", "cache", "instance", "head", "answer"):
+        said[key] = passed[key]
+    if said["path"] is not None and said["head"] is not None:
+        said["path"]["service"] = said["head"].split(" ", 2)[1]
+    said["notes"] += passed["notes"]
+    return said
 
 
 def _ended(said: Explanation) -> Explanation:

@@ -17,16 +17,24 @@ from portico.snapshot.explain.paths import agreeing, differing, outline_of
 from portico.snapshot.explain.precedence import why_first
 from portico.snapshot.explain.written import Target, Written
 
+# ---- how far a route is from taking a request: that orders what is said, and decides nothing
+
 _TYPING_ERROR: Final = 2
 """Letters that somebody who meant the other text may have got wrong."""
 _WRONG: Final = 1.0
-"""What a condition costs that fails; one that nearly fits costs a little less, a path that is another one much more."""
+"""What a condition counts that fails."""
 _MISTYPED: Final = 0.9
+"""A path that looks mistyped."""
 _OTHER_PATH: Final = 4.0
-_NEAR: Final = 2.0
-"""What an endpoint of the gateway's own may be at most, to be named: few look for one."""
-_AGREEING: Final = 0.5
+_SAME_BEGINNING: Final = 2.2
+"""Another path, and how much less it counts the more of it is the beginning of the route's."""
+_OTHER_HOST: Final = 0.8
+_MOST_OF_HOST: Final = 14
+"""Another host counts this and a tenth of each letter that differs, up to so many."""
+_AGREEING: Final = 1.0
 """What a route gains whose path begins as that of the request does, up to its end."""
+_NEAR: Final = 1.0
+"""What an endpoint of the gateway's own may count to be named: few look for one."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,8 @@ class Losing:
     def _cost(self, candidate: Candidate, failed: Answered) -> float:
         if failed.condition == "host":
             hosts = (host.removeprefix("*.") for host in candidate.rule.hosts)
-            return _MISTYPED if any(differing(self.asked.host, host) <= _TYPING_ERROR for host in hosts) else _WRONG
+            wrong = min(differing(self.asked.host, host) for host in hosts)
+            return _OTHER_HOST + min(wrong, _MOST_OF_HOST) / 10
         return _WRONG
 
     def _path_distance(self, candidate: Candidate) -> tuple[float, int]:
@@ -191,4 +200,4 @@ class Losing:
         wrong = differing(beginning, outline.text)
         if wrong <= _TYPING_ERROR and 3 * wrong <= len(outline.text):
             return _MISTYPED + wrong / 100, agreed
-        return _OTHER_PATH, agreed
+        return _OTHER_PATH - _SAME_BEGINNING * agreed / len(path), agreed

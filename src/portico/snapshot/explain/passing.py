@@ -22,9 +22,10 @@ from portico.core.messages import CHUNKED
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Snapshot
 from portico.snapshot.builder import SnapshotBuilder
+from portico.snapshot.explain.choices import split_of
 from portico.snapshot.explain.ends import ClientEnd, InstanceEnd, Noted
 from portico.snapshot.explain.ends import Outcome as Ends
-from portico.snapshot.explain.explanation import Answered, Outcome, Verdict
+from portico.snapshot.explain.explanation import Answered, Outcome, Split, Verdict
 from portico.snapshot.explain.instances import described
 from portico.snapshot.explain.question import shown
 from portico.snapshot.explain.rebuilding import Rebuilding
@@ -48,6 +49,7 @@ class Passed(TypedDict):
     head: str | None
     answer: Answered | None
     notes: list[str]
+    split: Split | None
 
 
 async def passed(routed: Routed, builder: SnapshotBuilder, snapshot: Snapshot, config: Config) -> Passed:
@@ -64,7 +66,7 @@ class _Passing:
     """One request that passes."""
 
     def __init__(self, routed: Routed, builder: SnapshotBuilder, snapshot: Snapshot, config: Config) -> None:
-        self.routed, self.snapshot, self.config = routed, snapshot, config
+        self.routed, self.builder, self.snapshot, self.config = routed, builder, snapshot, config
         self.ends = Ends()
         self.listener = _listener(config, routed.listener)
         self.building = Rebuilding.of(
@@ -125,6 +127,7 @@ class _Passing:
             "head": None if ends.head is None else ends.head.decode("latin-1"),
             "answer": answer,
             "notes": [*self._notes(written)],
+            "split": self._split(written, exchange),
         }
         if exchange is not None and (ends.head is not None or _wants_instance(answer)):
             service = exchange.match.handling.service
@@ -137,6 +140,15 @@ class _Passing:
         if answer is not None:
             return "refused" if answer["reason"] is not None else "answered"
         return "forwarded" if self.ends.head is not None else "unknown"
+
+    def _split(self, written: ResolvedRoute | None, exchange: Exchange | None) -> Split | None:
+        """Which side it takes; one that is refused before has not been given any."""
+        if written is None or written.split is None or exchange is None or exchange.match.handling is None:
+            return None
+        weights = self.builder.live.weights(written.name, written.split.weights, {})
+        side = exchange.match.handling.side
+        by_side = dict(zip(weights.written, weights.weights, strict=True))
+        return split_of(written, exchange, by_side, None if side is None else side.service)
 
     def _source(self, written: ResolvedRoute | None) -> Any:
         def source(key: str, scope: str) -> list[str | int]:
@@ -173,8 +185,6 @@ class _Passing:
             yield "X-Request-ID and traceparent are made for each request, as are the times and ids of signatures"
         for mirror in () if written is None else written.mirrors:
             yield f"{100 * mirror.share:g} % of the requests are copied for {mirror.service}"
-        if written is not None and written.split is not None and self.ends.head is not None:
-            yield "the route has several services: which of them gets a request is decided for each client or request"
         for failover, _ in () if written is None else written.failovers:
             yield f"{failover.service} is asked in its place on {', '.join(map(str, failover.on))}"
 

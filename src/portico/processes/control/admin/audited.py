@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portico.processes.control.admin.guard import writes
+from portico.processes.control.admin.models import Page, Shown
 from portico.processes.control.audit import KEEP, Audit
 from portico.processes.control.state import State
 
@@ -39,7 +39,7 @@ class Audited:
             self._audit.answered(scope, status)
 
 
-class AuditEntryModel(BaseModel):
+class AuditEntryModel(Shown):
     """A request that could change something, or several that were refused one after the other."""
 
     at: float
@@ -65,10 +65,9 @@ class AuditEntryModel(BaseModel):
     """`done`, `refused`, `failed`, or more in words."""
 
 
-class AuditPage(BaseModel):
+class AuditPage(Page):
     """Entries of the audit log, the newest first."""
 
-    generation: int
     entries: list[AuditEntryModel]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
+import msgspec
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,7 +15,7 @@ LIMIT: Final = 64 << 10
 class Asked(BaseModel):
     """What a client wants; a key that is not known is an error."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 T = TypeVar("T", bound=Asked)
@@ -43,5 +44,14 @@ async def asked(request: Request, kind: type[T], limit: int = LIMIT) -> T:
 
 def body_of(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The same for the OpenAPI document: what FastAPI takes as `openapi_extra`."""
-    content = {"application/json": {"schema": kind.model_json_schema()}}
-    return {"requestBody": {"required": required, "content": content}}
+    return _described(kind.model_json_schema(), required=required)
+
+
+def schema_of(kind: type[msgspec.Struct], *, required: bool = True) -> dict[str, Any]:
+    """The same of a struct that refers to no other."""
+    (schema,), components = msgspec.json.schema_components([kind])
+    return _described(components[schema["$ref"].rpartition("/")[2]], required=required)
+
+
+def _described(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}

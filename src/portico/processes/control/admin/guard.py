@@ -20,6 +20,10 @@ _READING_PATHS: Final = frozenset({"/admin/config/validate", "/admin/config/plan
 """Where a POST asks a question that is too long for a URL."""
 
 
+_DOCUMENTATION: Final = ("/admin/docs", "/admin/openapi.json")
+"""What is the same for every gateway: a browser, which sends no token by itself, may show it."""
+
+
 def caller_of(request: Request) -> Caller:
     """Who sends a request that the guard has let in."""
     caller: Caller = request.scope["state"]["caller"]
@@ -57,7 +61,7 @@ class Guard:
         callers = self._callers()
         caller = _shown(callers, scope) if callers else Caller(LOCAL)
         if caller is None:
-            return _unauthorized()
+            return None if _documents(scope) else _unauthorized()
         if not callers and (refusal := stranger(headers, host, is_local=self._is_local)):
             return refusal
         scope.setdefault("state", {})["caller"] = caller
@@ -66,6 +70,11 @@ class Guard:
                 403, f"the token of {caller.name} may read and not write: {scope['method']} needs access: write"
             )
         return None
+
+
+def _documents(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] in _READING and (path in _DOCUMENTATION or path.startswith(f"{_DOCUMENTATION[0]}/"))
 
 
 def stranger(headers: Headers, host: str, *, is_local: bool) -> Response | None:

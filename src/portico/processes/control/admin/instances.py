@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from portico.config.problems import nearest
 from portico.core.overrides import Override
 from portico.processes.control.admin.bodies import Asked, asked, body_of
 from portico.processes.control.admin.guard import caller_of
+from portico.processes.control.admin.models import OverrideModel, Page
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.bound import Bound
 from portico.processes.control.overrides import Overrides, Said
 from portico.processes.control.problems import problem
@@ -34,23 +36,9 @@ class WeightChoice(InstanceChoice):
     """In place of the one that is written; with 0 only sticky sessions go there that it has already."""
 
 
-class OverrideModel(BaseModel):
-    """What somebody has said about an instance: it holds until it is enabled again, also after a restart."""
-
-    drained: bool
-    """Whether it gets no new exchange."""
-    weight: int | None
-    """Its weight, if it is another one than is written."""
-    at: float
-    """When it was said last, in seconds since the epoch."""
-    by: str
-    """Who said so."""
-
-
-class InstanceAnswer(BaseModel):
+class InstanceAnswer(Page):
     """What holds for an instance now."""
 
-    generation: int
     service: str
     url: str
     override: OverrideModel | None
@@ -63,26 +51,28 @@ class InstanceAnswer(BaseModel):
     """What is bad about it, if anything: no instance that gets requests is left."""
 
 
+_ANSWER: Final = shows(InstanceAnswer, 202, description="What holds; 202: not yet everywhere, or not after a restart.")
+
+
 def instance_routes(state: State) -> APIRouter:
     """The routes below `/admin/services/NAME/instances`."""
     router = APIRouter(
         prefix="/admin/services/{name}/instances",
         tags=["services"],
         dependencies=[Depends(Bound(_AT_ONCE))],
-        responses={202: {"model": InstanceAnswer, "description": "A worker has not confirmed it, or it is not kept."}},
     )
 
-    @router.post("/drain", response_model=InstanceAnswer, openapi_extra=body_of(InstanceChoice))
+    @router.post("/drain", **_ANSWER, openapi_extra=body_of(InstanceChoice))
     async def drain(name: str, request: Request) -> Response:
         """No new exchange for an instance, not even of a sticky session: these move. Those under way go on."""
         return await _said(state, request, name, InstanceChoice, lambda each, url, _, by: each.drain(name, url, by))
 
-    @router.post("/enable", response_model=InstanceAnswer, openapi_extra=body_of(InstanceChoice))
+    @router.post("/enable", **_ANSWER, openapi_extra=body_of(InstanceChoice))
     async def enable(name: str, request: Request) -> Response:
         """What is configured holds for an instance again, whatever was said about it."""
         return await _said(state, request, name, InstanceChoice, lambda each, url, _, by: each.enable(name, url, by))
 
-    @router.post("/weight", response_model=InstanceAnswer, openapi_extra=body_of(WeightChoice))
+    @router.post("/weight", **_ANSWER, openapi_extra=body_of(WeightChoice))
     async def weight(name: str, request: Request) -> Response:
         """Another weight for an instance than the one that is written."""
 

@@ -13,7 +13,9 @@ from pydantic import Field
 from portico.core.api_keys import shown
 from portico.core.settings import Duration, DurationOrZero
 from portico.policies.consumer_fields import ConsumerName, ScopeName
-from portico.processes.control.admin.bodies import Asked, asked
+from portico.processes.control.admin.bodies import Asked, asked, body_of
+from portico.processes.control.admin.models import KeyChanged, KeysPage
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.api_key_records import KeyRecord
 from portico.processes.control.api_keys import ApiKeys, Outcome, RefusedError, UnavailableError, UnknownKeyError
 from portico.processes.control.bound import Bound
@@ -39,27 +41,30 @@ class _Rotate(_Lifetime):
     overlap: DurationOrZero = 3600.0
 
 
+_CHANGED: Final = shows(KeyChanged, 202, description="The key; 202 where not all have the change yet.")
+
+
 def api_key_routes(state: State) -> APIRouter:
     """The routes below `/admin/keys`."""
-    router = APIRouter(prefix="/admin/keys", dependencies=[Depends(Bound(_AT_ONCE))])
+    router = APIRouter(prefix="/admin/keys", tags=["keys"], dependencies=[Depends(Bound(_AT_ONCE))])
     keys = state.api_keys
 
-    @router.get("")
+    @router.get("", **shows(KeysPage))
     async def list_keys() -> Response:
         """All of them, also those that have ended. `shared` is null where there is no Redis that gateways share."""
         return await _answer(state, _listed(keys))
 
-    @router.post("")
+    @router.post("", **_CHANGED, openapi_extra=body_of(_Create))
     async def create(request: Request) -> Response:
         """Make a key; its text is in this answer and nowhere else."""
         return await _answer(state, _created(keys, request))
 
-    @router.post("/{key}/revoke")
+    @router.post("/{key}/revoke", **_CHANGED)
     async def revoke(key: str) -> Response:
         """End a key."""
         return await _answer(state, _revoked(keys, key))
 
-    @router.post("/{key}/rotate")
+    @router.post("/{key}/rotate", **_CHANGED, openapi_extra=body_of(_Rotate, required=False))
     async def rotate(key: str, request: Request) -> Response:
         """Make a key in place of another, which ends a while later."""
         return await _answer(state, _rotated(keys, key, request))

@@ -1,4 +1,4 @@
-"""What happens now over the admin API: figures, and exchanges as they end."""
+"""What happens now over the admin API: figures, exchanges as they end, and events."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from portico.core.settings import DurationOrZero
 from portico.observe.record_filter import RecordFilter, numbers_of
+from portico.processes.control.live.events import Kind
 from portico.processes.control.live.live import MOST
 from portico.processes.control.live.streams import EVENT_STREAM
-from portico.processes.control.live.watcher import EVENTS, LINES
+from portico.processes.control.live.watcher import EVENTS, LINES, Form
 from portico.processes.control.state import State
 
 _LINES: Final = "application/x-ndjson"
@@ -69,6 +71,17 @@ class WantedExchanges(BaseModel):
         )
 
 
+class WantedEvents(BaseModel):
+    """Which events, as a query says it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Annotated[list[Kind], Field(max_length=20)] = []
+    """May be given several times; by default all."""
+    after: _Word | None = None
+    """The id of the last event that is known already: those that are kept since come first."""
+
+
 def _sorted(words: Iterable[str]) -> tuple[str, ...]:
     """So that two that want the same share a filter."""
     return tuple(sorted({*words}))
@@ -76,7 +89,7 @@ def _sorted(words: Iterable[str]) -> tuple[str, ...]:
 
 def live_routes(state: State) -> APIRouter:
     """The routes that show what happens."""
-    router = APIRouter(prefix="/admin")
+    router = APIRouter(prefix="/admin", tags=["live"])
 
     @router.get("/live", response_model=None)
     async def figures(most: Annotated[int, Query(ge=1, le=10_000)] = MOST, accept: _Accept = "") -> Response:
@@ -90,8 +103,29 @@ def live_routes(state: State) -> APIRouter:
         """Exchanges as they end, as the access log has them: those that the query asks for, as an event stream or, to
         those who accept `application/x-ndjson`, as lines of JSON.
         """
-        form, media_type = (LINES, _LINES) if _LINES in accept else (EVENTS, EVENT_STREAM)
+        form, media_type = _form(accept)
         stream = state.live.exchanges.stream(wanted.filter(), form, wanted.limit)
         return state.live.streams.response(stream, media_type)
 
+    @router.get("/events", response_model=None)
+    async def events(
+        wanted: Annotated[WantedEvents, Query()],
+        accept: _Accept = "",
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Events as they happen, as an event stream or, to those who accept `application/x-ndjson`, as lines of JSON;
+        to those who accept `application/json`, the last ones.
+        """
+        known = state.live.events
+        after = wanted.after if last_event_id is None else last_event_id
+        if "application/json" in accept:
+            return JSONResponse({"events": known.kept(wanted.kind, after or ""), "last": known.last()})
+        form, media_type = _form(accept)
+        return state.live.streams.response(known.stream(wanted.kind, after, form), media_type)
+
     return router
+
+
+def _form(accept: str) -> tuple[Form, str]:
+    """How a stream is written, and its media type."""
+    return (LINES, _LINES) if _LINES in accept else (EVENTS, EVENT_STREAM)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from portico.config import Config
+from portico.config.defaults import with_defaults
 from portico.config.document import parse_document
 from portico.config.masks import Known, masked_text
 from portico.config.model import with_origin
@@ -37,7 +38,7 @@ class InForce:
     @cached_property
     def shown(self) -> dict[str, Any]:
         """Its document as keys and values, without secrets."""
-        return shown_document(self.config, self.known)
+        return with_defaults(shown_document(self.config, self.known), self.config)
 
     @cached_property
     def masked(self) -> str | None:

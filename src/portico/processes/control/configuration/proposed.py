@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from portico.config import Config, ConfigError, Problem, load_text, warnings_for
 from portico.config.document import parse_document
@@ -17,6 +18,9 @@ from portico.processes.control.configuration.errors import RefusedError, invalid
 from portico.processes.control.configuration.in_force import InForce
 from portico.processes.control.reloading import ReloadError
 from portico.render.yaml_text import document as yaml_document
+
+_PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+"""Two escapes that are one character (RFC 8259, section 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,13 @@ class Proposed:
 def propose(sent: Sent, there: InForce, filename: str, checked: Callable[[Config], Config]) -> Proposed:
     """Read a document. `checked` says whether it can come into force. Raises RefusedError."""
     try:
-        document = parse_document(sent.text, filename)
-        text = unmasked(sent.text, document, there.known, is_careful=sent.is_careful)
+        data = read_json(sent.text, filename) if sent.is_json else {}
+        read = _plain_json(sent.text) if sent.is_json else sent.text
+        text = unmasked(read, parse_document(read, filename), there.known, is_careful=sent.is_careful)
         if sent.is_json:
-            load_text(text, filename, os.environ)  # whose problems have the places of what was sent
-            text = _as_yaml(sent, there, filename)
-        config = checked(load_text(text, filename, os.environ))
+            config = checked(_loaded_json(data, text, there, filename))
+        else:
+            config = checked(load_text(text, filename, os.environ))
     except ConfigError as error:
         raise invalid(error.problems) from None
     except ReloadError as error:
@@ -57,13 +62,34 @@ def propose(sent: Sent, there: InForce, filename: str, checked: Callable[[Config
     except PermissionError as error:
         raise RefusedError(403, str(error)) from None
     _check_included(there.config, config)
-    return Proposed(text, config, *compared(there, config))
+    assert config.source is not None
+    return Proposed(config.source.text, config, *compared(there, config))
 
 
-def _as_yaml(sent: Sent, there: InForce, filename: str) -> str:
-    new = read_json(sent.text, filename)
-    text = yaml_document(written_document(new, there.shown, there.known), spaced=True)
-    return unmasked(text, parse_document(text, filename), there.known)
+def _loaded_json(data: dict[str, Any], unmasked_json: str, there: InForce, filename: str) -> Config:
+    """What a document that was sent as JSON would be, as it would be written.
+
+    Raises ConfigError, whose problems have the places of what was sent.
+    """
+    masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
+    text = unmasked(masked, parse_document(masked, filename), there.known)
+    try:
+        return load_text(text, filename, os.environ)
+    except ConfigError:
+        load_text(unmasked_json, filename, os.environ)
+        raise
+
+
+def _plain_json(text: str) -> str:
+    """The same JSON as YAML reads it, everything at the same place but for escaped characters beyond the first plane.
+
+    Tabs are between values only: in JSON's strings they are escaped.
+    """
+    return _PAIR.sub(_character, text).replace("\t", " ")
+
+
+def _character(pair: re.Match[str]) -> str:
+    return pair[1] + json.loads(f'"{pair[2]}"')
 
 
 def compared(there: InForce, config: Config) -> tuple[Plan, bool]:

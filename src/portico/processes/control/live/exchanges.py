@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
@@ -30,7 +30,7 @@ class Exchanges:
         """The filters that workers need, by number."""
         return {number: wanted for wanted, number in self._filters.items()}
 
-    async def stream(self, wanted: RecordFilter, form: Form, most: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, wanted: RecordFilter, form: Form, most: int | None = None) -> AsyncGenerator[bytes, None]:
         """Records that pass a filter, as they come, `most` of them if that is given; it begins when all workers watch.
 
         Raises HTTPException (503) where too many other filters are in use.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from portico.config import Config
 from portico.core.tasks import background
+from portico.observe.event_feed import EventFeed
+from portico.processes.control.live.events import Events
 from portico.processes.control.live.exchanges import Exchanges
 from portico.processes.control.live.figures import Figures
 from portico.processes.control.live.streams import Streams
@@ -36,18 +38,30 @@ class Live:
         self.figures = Figures(workers)
         self.top = Top()
         self.exchanges = Exchanges(self._watch, self.streams.__len__)
+        self.events = Events(self.streams.__len__)
+        self._feed: EventFeed | None = None
         self._workers = workers
         self._counts = False
         self._shown: dict[int, bytes] = {}
         self._shown_at = float("-inf")
         workers.reported_now = self._reported
-        workers.has_left = self.figures.left
+        workers.has_come = self._has_come
+        workers.has_left = self._has_left
+        workers.happened = self._happened
         workers.watched = self._watched
         workers.watch = self._wish
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have what this process logs be events."""
+        self._feed = EventFeed(self.events.logged, loop)
+        self._feed.start()
+        self.events.publish("worker", "this control process has begun")
 
     def close(self) -> None:
         """End all streams: this process does."""
         self.streams.close()
+        if self._feed is not None:
+            self._feed.stop()
 
     async def now(self, config: Config, most: int = MOST) -> dict[str, Any]:
         """The figures as `/admin/live` shows them, with `most` services and routes, where there are more: the busiest
@@ -108,12 +122,25 @@ class Live:
             self.top.end()
             background(self._watch(), "what is watched")
 
+    def _has_come(self, worker: str) -> None:
+        self.events.publish("worker", "a worker has connected", worker=worker)
+
+    def _has_left(self, worker: str) -> None:
+        self.figures.left(worker)
+        if worker:
+            self.events.publish("worker", "a worker has gone", worker=worker)
+
+    def _happened(self, worker: str, message: channel.Happened) -> None:
+        if message.left_out:
+            self.events.left_out(worker, message.left_out)
+        self.events.logged(message.event, worker)
+
     def _watched(self, message: channel.Watched) -> None:
         self.exchanges.received(message)
         if message.counts is not None and self._counts:
             self.top.add(message.counts)
 
-    async def pages(self, read_config: Callable[[], Config], most: int) -> AsyncIterator[bytes]:
+    async def pages(self, read_config: Callable[[], Config], most: int) -> AsyncGenerator[bytes, None]:
         """The figures of each second, as server-sent events."""
         while True:
             yield b"data: %b\n\n" % await self.page(read_config(), most)

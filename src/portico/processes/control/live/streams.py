@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -22,15 +22,25 @@ class Streams:
     def __init__(self) -> None:
         self._running: set[_Stream] = set()
         self._is_over = False
+        self.access: Callable[[], object] = lambda: None
+        """Gives who may watch: once that is something else, streams end, and clients have to ask again."""
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def response(self, pieces: AsyncIterator[bytes], media_type: str = EVENT_STREAM) -> Response:
+    def response(self, pieces: AsyncGenerator[bytes, None], media_type: str = EVENT_STREAM) -> Response:
         """A response that sends these pieces as they come. Raises HTTPException (503) where there are too many."""
         if self._is_over or len(self._running) >= MOST:
             raise HTTPException(503, f"{len(self._running)} watch already; try again soon", {"Retry-After": "5"})
-        return _Stream(self._running, pieces, media_type)
+        return _Stream(self._running, self._permitted(pieces), media_type)
+
+    async def _permitted(self, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        access = self.access()
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+                if self.access() != access:
+                    return
 
     def close(self) -> None:
         """End all of them, and begin no more."""
@@ -42,7 +52,7 @@ class Streams:
 class _Stream(Response):
     """`running` is the set that it is in while it runs. Its head is sent with the first piece."""
 
-    def __init__(self, running: set[_Stream], pieces: AsyncIterator[bytes], media_type: str) -> None:
+    def __init__(self, running: set[_Stream], pieces: AsyncGenerator[bytes, None], media_type: str) -> None:
         super().__init__(media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._running = running
@@ -68,7 +78,7 @@ class _Stream(Response):
             await self._sending
 
     async def _send(self, send: Send) -> None:
-        async with contextlib.aclosing(self._pieces) as pieces:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._pieces) as pieces:
             piece = await anext(pieces)  # what cannot begin raises
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
 MOST_BYTES: Final = 64 << 10
@@ -71,7 +71,9 @@ EVENTS: Final = Form(b"data: ", b"\n\n", b'event: left_out\ndata: {"left_out": %
 LINES: Final = Form(b"", b"\n", b'{"left_out": %d}\n', b"")
 
 
-async def pieces(watcher: Watcher, form: Form, most: int | None, watching: Callable[[], int]) -> AsyncIterator[bytes]:
+async def pieces(
+    watcher: Watcher, form: Form, most: int | None, watching: Callable[[], int]
+) -> AsyncGenerator[bytes, None]:
     """What a stream sends, until it has sent `most` records; `watching` says how many clients there are."""
     yield form.heartbeat
     while most is None or most > 0:
