@@ -74,6 +74,12 @@ def text_of(file: Path) -> str:
         fail(str(error))
 
 
+def usable(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:
+    """The same with the code of users' policies."""
+    loaded, path = load(config, demo=demo)
+    return with_plugins(loaded), path
+
+
 def with_plugins(config: Config, failed: Callable[[Sequence[str]], NoReturn] | None = None) -> Config:
     """The configuration with the code of users' policies; what is wrong with those ends the command, as in `load`."""
     from portico.config import names_plugins, with_code

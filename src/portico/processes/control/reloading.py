@@ -10,7 +10,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from portico.config import Config, ConfigError, Problem, check_plugins, file_problems, load_config, with_code
+from portico.config import (
+    Config,
+    ConfigError,
+    Problem,
+    Source,
+    check_plugins,
+    file_problems,
+    load_config,
+    with_code,
+    with_source,
+)
 from portico.net.tls.renewed import FileState, state_of
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.state import State
@@ -118,6 +128,12 @@ class Reloading:
             logger.warning(message)
             return [message]
         return []
+
+    def note_source(self, source: Source | None) -> None:
+        """Note other texts that mean what is in force."""
+        state = self._state
+        state.config = with_source(state.config, source)
+        self._runtime.store(state.config, state.generation)
 
     def note_own(self, path: Path) -> None:
         """Note that this process has just written a file: that it has changed is no reason to read it."""

@@ -15,6 +15,7 @@ logger: Final = logging.getLogger("portico.control")
 
 _ENDING: Final = ".json"
 _KEY: Final = "key"
+_RESOLVED: Final = "resolved"
 
 
 class Entry(msgspec.Struct):
@@ -22,7 +23,7 @@ class Entry(msgspec.Struct):
 
     `when` is in seconds since 1970, `tags` are what it is known by, `changes` are those to the one before, as
     `portico plan --format json` has them, of which there are `total`. `files` has a digest of each other file that it
-    is made of. `text` and `included` hold its secrets: they are for nobody but this process.
+    is made of, `release` is Portico's. `text` and `included` hold its secrets: they are for nobody but this process.
     """
 
     number: int
@@ -40,9 +41,33 @@ class Entry(msgspec.Struct):
     files: dict[str, str]
     text: str
     included: dict[str, str]
+    release: str = ""
+
+
+class Resolved(msgspec.Struct):
+    """The document in force as a release of Portico understood it, with its defaults and without secrets."""
+
+    release: str
+    document: dict[str, Any]
 
 
 _decode: Final = msgspec.json.Decoder(Entry).decode
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.glob(f"*{_ENDING}") if path.stem.isdecimal())
+    except OSError:
+        return []
+
+
+def read_entries(directory: Path) -> list[Entry]:
+    """The entries of a history that can be read, whoever has it."""
+    entries = []
+    for path in _files(directory):
+        with suppress(OSError, ValueError):
+            entries.append(_decode(path.read_bytes()))
+    return entries
 
 
 class History:
@@ -62,21 +87,20 @@ class History:
         self.key = self._read_key()
 
     def _load(self) -> None:
-        for path in sorted(self.directory.glob(f"*{_ENDING}")):
-            if not path.stem.isdecimal():
-                continue
-            number = int(path.stem)
-            self._last = max(self._last, number)
+        for path in _files(self.directory):
+            self._last = max(self._last, int(path.stem))
             try:
                 data = path.read_bytes()
                 entry = _decode(data)
-            except (OSError, msgspec.DecodeError, ValueError) as error:
+                if entry.number != int(path.stem):
+                    raise ValueError("it is another one than its name says")
+            except (OSError, ValueError) as error:
                 self.unreadable.append(path.name)
                 extra = {"file": str(path), "reason": str(error)}
                 logger.warning("an entry of the configuration's history cannot be read: it is left out", extra=extra)
                 continue
-            self._entries[number] = entry
-            self._sizes[number] = len(data)
+            self._entries[entry.number] = entry
+            self._sizes[entry.number] = len(data)
 
     def _read_key(self) -> bytes:
         """What tags are made with, so that they say nothing about secrets."""
@@ -88,6 +112,16 @@ class History:
         with suppress(OSError):
             self._replace(path, key)
         return key
+
+    def resolved(self) -> Resolved | None:
+        """The one that was stored last."""
+        with suppress(OSError, ValueError):
+            return msgspec.json.decode((self.directory / _RESOLVED).read_bytes(), type=Resolved)
+        return None
+
+    def store_resolved(self, resolved: Resolved) -> None:
+        """Replace it. Raises OSError."""
+        self._replace(self.directory / _RESOLVED, msgspec.json.encode(resolved))
 
     def digest(self, *parts: bytes) -> str:
         """What identifies these bytes, and says nothing about them."""

@@ -89,7 +89,7 @@ def _plain_json(text: str) -> str:
 
 
 def _character(pair: re.Match[str]) -> str:
-    return pair[1] + json.loads(f'"{pair[2]}"')
+    return f"{pair[1]}{json.loads(chr(34) + pair[2] + chr(34))}"
 
 
 def compared(there: InForce, config: Config) -> tuple[Plan, bool]:
