@@ -263,7 +263,7 @@ def test_signing_in_by_keyboard_alone(world: World, browser: Any) -> None:
     page.get_by_role("link", name="Services", exact=True).focus()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Services", exact=True).wait_for()
-    tabbed = []
+    tabbed: list[str] = []
     while "Steer" not in "".join(tabbed):
         page.keyboard.press("Tab")
         tabbed.append(page.evaluate("document.activeElement.textContent.trim().slice(0, 40)"))

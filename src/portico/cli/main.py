@@ -17,8 +17,8 @@ from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.check import check, routes, schema
 from portico.cli.dump import dump
-from portico.cli.history import history
 from portico.cli.explain import explain
+from portico.cli.history import history
 from portico.cli.import_ import import_
 from portico.cli.keys import keys
 from portico.cli.logs import logs

@@ -447,34 +447,37 @@ class _Worker:
                 self.purging.receive(message, writer)
             case channel.Purged():
                 self.purging.answered(message)
-            case channel.Watch():
-                self.watching.receive(message, writer)
-                channel.send(writer, channel.Learnt(message.number))
             case channel.SharedSwept(before):
                 self.purging.swept_before = before
             case channel.NewKeys(address, issuer, document, as_of):
                 self.builder.key_sets.learn(KeySource(address, issuer), document, as_of)
-            case channel.NewApiKeys(keys, are_all, number):
-                self.builder.api_keys.learn(keys, are_all=are_all)
-                channel.send(writer, channel.Learnt(number))
-            case channel.NewRevocations(revocations, number):
-                self.builder.revoked.learn(revocations)
-                channel.send(writer, channel.Learnt(number))
-            case channel.NewChallenges(answers, number):
-                self.builder.challenges.learn(answers)
-                channel.send(writer, channel.Learnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
                 self.builder.live.set_weights(weights)
-            case channel.NewOverrides(overrides, number):
-                self.builder.live.override(overrides)
-                channel.send(writer, channel.Learnt(number))
             case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
                 self.builder.live.learn_weights(weights)
                 return False
             case _:
+                return self._learn(message, writer)
+        return True
+
+    def _learn(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
+        """Whether it was a message that control wants to have confirmed."""
+        match message:
+            case channel.NewApiKeys(keys, are_all, number):
+                self.builder.api_keys.learn(keys, are_all=are_all)
+            case channel.NewRevocations(revocations, number):
+                self.builder.revoked.learn(revocations)
+            case channel.NewChallenges(answers, number):
+                self.builder.challenges.learn(answers)
+            case channel.NewOverrides(overrides, number):
+                self.builder.live.override(overrides)
+            case channel.Watch(number=number):
+                self.watching.receive(message, writer)
+            case _:
                 return False
+        channel.send(writer, channel.Learnt(number))
         return True
 
     async def _process_all(self, messages: asyncio.Queue[channel.Message], writer: asyncio.StreamWriter) -> None:
