@@ -15,6 +15,7 @@ from portico.cli.configured import load
 from portico.cli.console import fail_usage, out, say
 from portico.cli.explained import lines_of
 from portico.cli.options import ConfigOption
+from portico.core.printing import printable
 
 if TYPE_CHECKING:
     from portico.snapshot.explain import Explanation, Question
@@ -66,7 +67,7 @@ def explain(
         typer.echo(json.dumps(found, indent=2))
     else:
         for line in lines_of(found):
-            say(out, line)
+            say(out, printable(line))
     if found["outcome"] == "refused":
         raise typer.Exit(1)
 

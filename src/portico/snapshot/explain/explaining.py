@@ -128,6 +128,8 @@ def _with(said: Explanation, passed: Passed) -> Explanation:
         said["route"]["split"] = passed["split"]
     for key in ("outcome", "policies", "cache", "instance", "head", "answer"):
         said[key] = passed[key]
+    if said["route"] is not None and said["route"]["kind"] == "endpoint" and said["answer"] is None:
+        said["outcome"], said["instance"], said["head"] = "answered", None, None  # by a process of the gateway's own
     if said["path"] is not None and said["head"] is not None:
         said["path"]["service"] = said["head"].split(" ", 2)[1]
     said["notes"] += passed["notes"]

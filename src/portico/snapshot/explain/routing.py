@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from portico.config import ResolvedRoute
 from portico.core.errors import Answer, MessageError, Refusal
@@ -19,6 +20,9 @@ from portico.snapshot.explain.paths import text_of
 from portico.snapshot.explain.question import shown
 from portico.snapshot.explain.routed import Routed
 from portico.snapshot.explain.written import Target, Written
+
+_PREFLIGHT: Final = frozenset({b"origin", b"access-control-request-method"})
+"""The fields of preflights (Fetch, section 3.2.2)."""
 
 
 class Routing:
@@ -42,6 +46,8 @@ class Routing:
                 self._refused(losing, error, said, most)
             return None
         said["request"]["preflight_for"] = None if preflight is None else shown(preflight)
+        if preflight is None and request.method == b"OPTIONS" and {*request.fields.names} >= _PREFLIGHT:
+            said["notes"].append("a preflight takes the route of the request that it asks about where that has cors")
         losing = self._losing(request, path, preflight) if path != b"*" else None
         if isinstance(found, Answer):
             said["answer"] = answered(found)
