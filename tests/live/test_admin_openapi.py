@@ -119,6 +119,7 @@ CALLS: list[tuple[str, str, str, object, int]] = [
     ("GET", "/admin/routes", "/admin/routes?limit=0", None, 422),
     ("GET", "/admin/routes/{name}", "/admin/routes/new", None, 200),
     ("GET", "/admin/routes/{name}", "/admin/routes/newer", None, 404),
+    ("GET", "/admin/certificates", "/admin/certificates", None, 200),
     ("GET", "/admin/consumers", "/admin/consumers", None, 200),
     ("GET", "/admin/audit", "/admin/audit?limit=5", None, 200),
     ("PUT", "/admin/registry/{name}/{instance}", "/admin/registry/found/1", {"url": "http://127.0.0.1:1"}, 201),

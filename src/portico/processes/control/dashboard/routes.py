@@ -23,7 +23,7 @@ _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
 _COLUMNS: Final = (
     ("name", "Route"),
     ("path", "Path"),
-    ("service", "Service"),
+    ("service", "Leads to"),
     ("policies", "Policies"),
     ("rate", "Requests/s"),
     ("last_hit", "Last hit"),
