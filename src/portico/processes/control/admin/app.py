@@ -22,6 +22,7 @@ from portico.processes.control.admin.consumers import consumer_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.instances import instance_routes
 from portico.processes.control.admin.keys import api_key_routes
+from portico.processes.control.admin.limits import limit_routes
 from portico.processes.control.admin.live import live_routes
 from portico.processes.control.admin.models import DocumentsPage, Reloaded, ServicePage, ServicesPage, StatusPage
 from portico.processes.control.admin.openapi import add_documentation, name_of, shows
@@ -122,6 +123,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(registry_routes(state.discovery))
     app.include_router(instance_routes(state))
     app.include_router(route_routes(state, places))
+    app.include_router(limit_routes(state, places))
     app.include_router(consumer_routes(state, places))
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))

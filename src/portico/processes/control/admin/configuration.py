@@ -39,7 +39,7 @@ class _Rollback(msgspec.Struct, forbid_unknown_fields=True):
 
 def configuration_routes(state: State) -> APIRouter:
     """The routes below `/admin/config`."""
-    router = APIRouter(prefix="/admin/config", dependencies=[Depends(Bound(_AT_ONCE))])
+    router = APIRouter(prefix="/admin/config", tags=["configuration"], dependencies=[Depends(Bound(_AT_ONCE))])
     _add_documents(router, state)
     _add_trials(router, state)
     _add_history(router, state)
@@ -62,7 +62,7 @@ def _add_documents(router: APIRouter, state: State) -> None:
             return _refusal(error)
 
     @router.put("", response_model=None)
-    @router.post("/apply", response_model=None)
+    @router.post("/apply", response_model=None, name="apply-by-post")
     async def apply(
         request: Request,
         dry_run: Annotated[bool, Query()] = False,

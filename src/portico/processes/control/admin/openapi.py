@@ -78,6 +78,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 _TAGS: Final = [
     {"name": "gateway", "description": "The gateway itself."},
+    {"name": "configuration", "description": "What is in force, what another document would change, and its history."},
+    {"name": "certificates", "description": "Certificates, and when they expire."},
     {"name": "services", "description": "Services, and what may be done with their instances."},
     {"name": "routes", "description": "Routes with their policies."},
     {"name": "limits", "description": "Rate limits and quotas, and what is left of them."},
