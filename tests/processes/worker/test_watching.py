@@ -195,6 +195,7 @@ def test_counts_are_sent_once_in_ten_times(scene: Scene) -> None:
 
 def test_names_that_are_ever_new_do_not_fill_the_memory(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching_module, "_MOST_NAMES", 100)
+    monkeypatch.setattr(watching_module, "_TOGETHER", 10_000)
     scene.wish(counts=True)
     for _ in range(10):
         scene.end(path="/often")
@@ -219,3 +220,14 @@ def test_half_a_character_stops_nothing(scene: Scene) -> None:
     counts = scene.sent[-1].counts
     assert counts is not None
     assert counts["consumers"] == {"\\ud800": 1, "ann": 1}
+
+
+def test_where_they_come_fast_names_are_counted_from_a_sample_and_routes_all(scene: Scene) -> None:
+    scene.wish(counts=True)
+    for number in range(512):
+        scene.end(route=f"r{number}")
+    scene.tick(10)
+    counts = scene.sent[0].counts
+    assert counts is not None
+    assert counts["paths"] == {"/api/shop/x": 512}
+    assert counts["routes"] == {f"r{number}": 1 for number in range(512)}

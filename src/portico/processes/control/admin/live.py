@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from portico.core.settings import DurationOrZero
 from portico.observe.record_filter import RecordFilter, numbers_of
+from portico.processes.control.admin.live_models import EventsPage
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.live.events import Kind
 from portico.processes.control.live.live import MOST
 from portico.processes.control.live.streams import EVENT_STREAM
@@ -18,6 +20,12 @@ from portico.processes.control.live.watcher import EVENTS, LINES, Form
 from portico.processes.control.state import State
 
 _LINES: Final = "application/x-ndjson"
+_RECORDS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Records of the access log, one an event or a line.",
+        "content": {form: {"schema": {"type": "string"}} for form in (EVENT_STREAM, _LINES)},
+    }
+}
 
 
 def _statuses(words: list[str]) -> list[str]:
@@ -33,7 +41,7 @@ _Accept = Annotated[str, Header()]
 class WantedExchanges(BaseModel):
     """A filter, as a query says it: one of each that is given; those in lists may be given several times."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     service: _Words = []
     route: _Words = []
@@ -74,7 +82,7 @@ class WantedExchanges(BaseModel):
 class WantedEvents(BaseModel):
     """Which events, as a query says it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     kind: Annotated[list[Kind], Field(max_length=20)] = []
     """May be given several times; by default all."""
@@ -98,7 +106,7 @@ def live_routes(state: State) -> APIRouter:
             return state.live.streams.response(state.live.pages(lambda: state.config, most))
         return Response(await state.live.page(state.config, most), media_type="application/json")
 
-    @router.get("/exchanges", response_model=None)
+    @router.get("/exchanges", response_model=None, response_class=Response, responses=_RECORDS)
     async def exchanges(wanted: Annotated[WantedExchanges, Query()], accept: _Accept = "") -> Response:
         """Exchanges as they end, as the access log has them: those that the query asks for, as an event stream or, to
         those who accept `application/x-ndjson`, as lines of JSON.
@@ -107,7 +115,7 @@ def live_routes(state: State) -> APIRouter:
         stream = state.live.exchanges.stream(wanted.filter(), form, wanted.limit)
         return state.live.streams.response(stream, media_type)
 
-    @router.get("/events", response_model=None)
+    @router.get("/events", **shows(EventsPage))
     async def events(
         wanted: Annotated[WantedEvents, Query()],
         accept: _Accept = "",
