@@ -23,7 +23,7 @@ from support.world import Gateway
 WRITE: Final = "the-token-that-writes"
 READ: Final = "the-token-that-reads"
 PAGES: Final = (
-    *("", "services", "exchanges", "events", "routes", "explain", "cache", "consumers", "configuration"),
+    *("", "services", "exchanges", "events", "routes", "explain", "limits", "cache", "consumers", "configuration"),
     *("certificates", "audit"),
 )
 HOSTILE: Final = """"'><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"""
