@@ -23,7 +23,7 @@ from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes
 from portico.proxy.routing.route import Handling, LocalRoute, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.split import SplitWeights
-from portico.snapshot.builder import Counting, SnapshotBuilder
+from portico.snapshot.builder import Counting, SnapshotBuilder, proxy_status_of
 from portico.snapshot.live import Coming, LiveServices, SplitKey
 from portico.snapshot.routing import rule_of
 from portico.snapshot.versions import with_variants
@@ -76,6 +76,7 @@ class Rebuilding(SnapshotBuilder):
         own._counting = Counting(None if shared is None else shared.peek(), table)
         own.live = _PeekedLive(builder.live)
         own.plugins = _said(config, builder.plugins, ran)
+        own._proxy_status = proxy_status_of(config)
         own._answering = builder._answering.peek(one_double)
         own._own_services = {path: service.peek(one_double) for path, service in builder._own_services.items()}
         own._shared, own._coming, own._splits, own.used = {}, Coming(), {}, {}
