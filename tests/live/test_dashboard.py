@@ -48,7 +48,7 @@ class World:
                 "admin_tokens": [{"name": "ada", "token": READ, "access": "read"}],
             },
             "services": {
-                "orders": {**orders, "policies": {"cache": {"ttl": 30}, "rate_limit": {"requests_per_minute": 6000}}},
+                "orders": {**orders, "policies": {"cache": {"ttl": 30}, "rate_limit": {"requests_per_minute": 6, "burst": 1000}}},
                 "keyed": {"url": orders["url"], "health_check": False, "policies": {"auth": {"api_key": {}}}},
                 "own": own,
             },
@@ -375,6 +375,30 @@ def test_exchanges_are_followed_as_they_end(world: World, admin: Visitor) -> Non
 
 
 @needs_chromium
+def test_a_request_is_explained(admin: Visitor) -> None:
+    page = admin.go("explain?" + urlencode({"url": "/api/orders/17"}))
+    page.get_by_label("Header fields, one a line").fill("X-Odd: one\nAuthorization: Bearer hidden")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.get_by_role("heading", name="Route orders").wait_for()
+    assert "X-Odd: one" in page.locator("pre").inner_text()
+    page.locator("#policies").wait_for()
+    assert page.url == f"{admin.base}/dashboard/explain", "nothing of it is in the address"
+    page.get_by_label("URL or path").fill("/api/order")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.get_by_role("heading", name="No route takes it").wait_for()
+    assert page.locator("tr", has=page.locator("mark")).count() >= 1, "the letter that differs"
+
+
+@needs_chromium
+def test_a_key_of_a_limit_is_made_whole_again(world: World, admin: Visitor) -> None:
+    world.gateway.get("/api/orders/1")
+    page = admin.go("limits")
+    row = page.locator("tr", has_text="127.0.0.1").first
+    row.get_by_role("button", name="Reset").click()
+    page.get_by_text("is whole again").wait_for()
+
+
+@needs_chromium
 def test_a_configuration_is_tried_applied_and_taken_back(world: World, admin: Visitor) -> None:
     page = admin.go("configuration")
     area = page.get_by_label("The configuration's text")
@@ -411,7 +435,7 @@ def test_what_somebody_else_applied_meanwhile_is_not_lost(world: World, admin: V
     before = area.input_value()
     area.fill(before.replace("ttl: 30", "ttl: 90"))
     text = world.gateway.file.read_text()
-    world.gateway.file.write_text(text.replace("requests_per_minute: 6000", "requests_per_minute: 7000"))
+    world.gateway.file.write_text(text.replace("requests_per_minute: 6", "requests_per_minute: 7"))
     answer = world.ask("POST", "/admin/reload", f"Authorization: Bearer {WRITE}")
     assert answer.status == 200
     page.get_by_role("button", name="Show what changes").click()
