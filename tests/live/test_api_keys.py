@@ -424,4 +424,4 @@ def test_where_no_route_takes_keys_there_are_none(service: Backend) -> None:
         answer = admin(one, "POST", "/admin/keys", {"consumer": "ann"})
         assert (answer.status, answer.json()["detail"][:24]) == (409, "no route takes API keys:")
         assert admin(one, "GET", "/admin/status").json()["api_keys"] is None
-        assert not [*one.directory.glob("portico/*")]
+        assert not [*one.directory.glob("portico/*.keys.*")]

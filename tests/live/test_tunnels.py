@@ -351,19 +351,6 @@ def test_a_websocket_that_is_being_closed_is_left_to_it() -> None:
         gateway.stop()
 
 
-def test_a_reload_leaves_it_open_even_without_its_route() -> None:
-    with Backend(echo) as backend, Gateway({"services": {"echo": backend}}) as gateway:
-        gateway.wait_for_control()
-        with WebSocket(gateway.port, "/api/echo/x") as ws:
-            assert echoes(ws)
-            gateway.write({"services": {"other": backend}})
-            gateway.signal(signal.SIGHUP)
-            until(lambda: gateway.get("/api/echo/x").status == 404, "the route is gone")
-            assert echoes(ws, content(100_000))
-            ws.send(closing(1000))
-            assert ws.next_frame() == Frame(CLOSE, b"\x03\xe8")
-
-
 def test_a_killed_worker_takes_only_its_own() -> None:
     with Backend(echo) as backend, Gateway({"gateway": {"workers": 2}, "services": {"echo": backend}}) as gateway:
         gateway.wait_for_control()

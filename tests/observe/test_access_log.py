@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import pytest
 
-from portico.observe import access_log
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.log_targets import _File
 
@@ -59,9 +58,11 @@ def record(**given: Any) -> AccessRecord:
     return AccessRecord(**{**usual, **given})
 
 
-def open_log(target: str | Path, style: str = "json", lock: Path | None = None) -> tuple[AccessLog, FakeLoop]:
+def open_log(
+    target: str | Path, style: str = "json", lock: Path | None = None, **more: Any
+) -> tuple[AccessLog, FakeLoop]:
     loop = FakeLoop()
-    return AccessLog(cast(asyncio.AbstractEventLoop, loop), str(target), style, lock), loop
+    return AccessLog(cast(asyncio.AbstractEventLoop, loop), str(target), style, lock, **more), loop
 
 
 def written(path: Path, *records: AccessRecord, style: str = "json") -> list[str]:
@@ -193,10 +194,9 @@ def read_all(reader: int, into: list[bytes]) -> threading.Thread:
     return thread
 
 
-def test_a_reader_that_is_stuck_costs_lines_which_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_log, "_MAX_PENDING", 1 << 20)
+def test_a_reader_that_is_stuck_costs_lines_which_are_counted() -> None:
     with unread_stdout() as (reader, writer):
-        log, _ = open_log("stdout", "text")
+        log, _ = open_log("stdout", "text", pending=1 << 20)
         for _ in range(1_500):
             log.add(record(path="/" + "x" * 4000))
             log.flush()
@@ -211,11 +211,10 @@ def test_a_reader_that_is_stuck_costs_lines_which_are_counted(monkeypatch: pytes
     assert b"".join(got).count(b"\n") - 1 + dropped == 1_500
 
 
-def test_closing_does_not_wait_for_a_reader_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_does_not_wait_for_a_reader_that_is_stuck() -> None:
     """A worker that drains must end, also where its log is a pipe that is not read."""
-    monkeypatch.setattr(access_log, "_MAX_PENDING", 1 << 20)
     with unread_stdout() as (reader, writer):
-        log, _ = open_log("stdout", "text")
+        log, _ = open_log("stdout", "text", pending=1 << 20)
         while not log.dropped:
             log.add(record(path="/" + "x" * 4000))
             log.flush()

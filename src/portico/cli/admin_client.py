@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,17 +12,30 @@ from urllib.parse import quote
 
 import httpx
 
+from portico.cli.user import user_here
 from portico.config import GatewaySettings
-from portico.config.gateway import check_token
+from portico.config.admin import check_token
 from portico.core.hosts import host_and_port
 
 _DONE: Final = (200, 202)
 _TIMEOUT: Final = 60.0
 """Seconds: more than a reload takes at most."""
+_AS_YAML: Final = {"Content-Type": "application/yaml"}
+_USER: Final = "X-Portico-User"
+"""The field that says who sits before the terminal, for history and audit log."""
 
 
 class AdminError(Exception):
     """The gateway was not reached, or refused the request; the message says what to do."""
+
+
+class RefusedError(AdminError):
+    """It refused the request: with this status, and a document that says why."""
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        super().__init__(document["detail"])
+        self.status = status
+        self.document = document
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +52,7 @@ class AdminClient:
         host, port = settings.admin_address
         if not port:
             raise AdminError("gateway.admin has port 0: name the address that portico run announced, --admin HOST:PORT")
-        secret = settings.admin_token
-        return cls(_reachable(host), port, secret.get_secret_value() if secret is not None else None)
+        return cls(_reachable(host), port, settings.own_admin_token)
 
     @property
     def where(self) -> str:
@@ -59,6 +72,57 @@ class AdminClient:
     def status(self) -> Any:
         """The document at `/admin/status`. Raises AdminError."""
         return self._request("GET", "/admin/status")
+
+    def live(self) -> Any:
+        """The document at `/admin/live`. Raises AdminError."""
+        return self._request("GET", "/admin/live", has="total")
+
+    def exchanges(self, wanted: Mapping[str, Any]) -> Iterator[str]:
+        """The lines of `/admin/exchanges`, each one exchange in JSON, as they end. Raises AdminError."""
+        with self._reaching(None) as client:
+            accept = {"Accept": "application/x-ndjson"}
+            with client.stream("GET", self._url("/admin/exchanges"), params=wanted, headers=accept) as response:
+                if response.status_code not in _DONE:
+                    response.read()
+                    _checked(response, self.where, "total")
+                yield from response.iter_lines()
+
+    def configuration(self) -> tuple[Any, str]:
+        """The document in force, and its tag. Raises AdminError."""
+        with self._reaching(_TIMEOUT) as client:
+            response = client.get(self._url("/admin/config"))
+            return _checked(response, self.where, None), response.headers.get("etag", "")
+
+    def configuration_text(self) -> tuple[str, str]:
+        """The text of the file in force, secrets masked, and its tag. Raises AdminError."""
+        with self._reaching(_TIMEOUT) as client:
+            response = client.get(self._url("/admin/config"), params={"form": "file"})
+            if response.status_code not in _DONE:
+                _checked(response, self.where, "")
+            return response.text, response.headers.get("etag", "")
+
+    def plan(self, text: str) -> Any:
+        """What a file with this text would change. Raises AdminError."""
+        return self._request("POST", "/admin/config/plan", has="changes", content=text.encode(), headers=_AS_YAML)
+
+    def apply(self, text: str, tag: str, why: str) -> Any:
+        """Have a file with this text come into force in place of what has this tag. Raises AdminError."""
+        headers = {**_AS_YAML, "If-Match": tag}
+        return self._request("PUT", "/admin/config", content=text.encode(), headers=headers, params={"why": why})
+
+    def rollback(self, number: int | None, tag: str, why: str, *, dry_run: bool) -> Any:
+        """Have an earlier configuration come into force, or say what that would change. Raises AdminError."""
+        asked, headers = {"to": number, "why": why}, {"If-Match": tag}
+        wanted = {"dry_run": "1"} if dry_run else {}
+        return self._request("POST", "/admin/config/rollback", json=asked, headers=headers, params=wanted)
+
+    def history(self) -> Any:
+        """The configurations that were in force, the newest first. Raises AdminError."""
+        return self._request("GET", "/admin/config/history")
+
+    def history_entry(self, number: int) -> Any:
+        """One of them, with its text and what it changed. Raises AdminError."""
+        return self._request("GET", f"/admin/config/history/{number}", has="text")
 
     def services(self) -> Any:
         """The document at `/admin/services`. Raises AdminError."""
@@ -106,36 +170,52 @@ class AdminClient:
         """What `POST` to a path below `/admin/keys` does; what came of it. Raises AdminError."""
         return self._request("POST", f"/admin/keys{path}", json=asked)
 
-    def _request(self, method: str, path: str, **more: Any) -> Any:
+    def _request(self, method: str, path: str, *, has: str = "generation", **more: Any) -> Any:
+        """The document that is answered, which `has` this key."""
+        with self._reaching(_TIMEOUT) as client:
+            return _checked(client.request(method, self._url(path), **more), self.where, has)
+
+    def _url(self, path: str) -> str:
+        return f"http://{self.where}{path}"
+
+    @contextmanager
+    def _reaching(self, timeout: float | None) -> Iterator[httpx.Client]:
+        """A client for requests to it, with `timeout` in seconds for each answer. Raises AdminError."""
         where = self.where
         try:
-            headers = {b"Authorization": f"Bearer {check_token(self.token)}".encode()} if self.token else {}
+            shown = {"Authorization": f"Bearer {check_token(self.token)}"} if self.token else {}
         except ValueError as error:
             raise AdminError(f"ADMIN_TOKEN: {error}") from None
-        try:
-            with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
-                response = client.request(method, f"http://{where}{path}", headers=headers, **more)
+        headers = {name.encode(): text.encode() for name, text in {_USER: user_here(), **shown}.items()}
+        limits = httpx.Timeout(_TIMEOUT, read=timeout)
+        try:  # nothing is verified without TLS: not to read the authorities saves most of the time
+            with httpx.Client(timeout=limits, trust_env=False, verify=False, headers=headers) as client:  # noqa: S501
+                yield client
         except httpx.TimeoutException as error:
             raise AdminError(f"the admin API at {where} does not answer") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AdminError(
                 f"no gateway answers at {where} ({error}): is it running, and is this its admin address?"
             ) from error
-        if response.status_code == 401:
-            raise AdminError(f"the admin API at {where} refuses the token: set ADMIN_TOKEN to the gateway's own")
-        document = _document(response, where)
-        if response.status_code not in _DONE:
-            raise AdminError(document["detail"])
-        return document
 
 
-def _document(response: httpx.Response, where: str) -> Mapping[str, Any]:
+def _checked(response: httpx.Response, where: str, has: str | None) -> Mapping[str, Any]:
+    """The document of a response, if it is one of the admin API, which `has` a key if it is known.
+
+    Raises AdminError, RefusedError where it says no.
+    """
+    if response.status_code == 401:
+        raise AdminError(f"the admin API at {where} refuses the token: set ADMIN_TOKEN to the gateway's own")
     try:
         document = response.json()
     except ValueError:
         document = None
-    if not isinstance(document, dict) or ("generation" if response.status_code in _DONE else "detail") not in document:
+    is_done = response.status_code in _DONE
+    key = has if is_done else "detail"
+    if not isinstance(document, dict) or (key is not None and key not in document):
         raise AdminError(f"the server at {where} is not Portico's admin API")
+    if not is_done:
+        raise RefusedError(response.status_code, document)
     return document
 
 

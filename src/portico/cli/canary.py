@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -15,6 +14,7 @@ from portico.cli.completion import canary_names
 from portico.cli.console import cell, err, fail, out, print_table, say
 from portico.cli.options import AdminOption, ConfigOption, JsonOption, examples
 from portico.cli.running import ask
+from portico.cli.user import user
 
 canary = typer.Typer(help="The canaries of a running gateway.", no_args_is_help=True)
 
@@ -107,7 +107,7 @@ def _command(action: str, text: str) -> Callable[..., None]:
         admin: AdminOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        found, of = ask(config, admin, lambda client: client.steer_canary(route, action, _user(), why))
+        found, of = ask(config, admin, lambda client: client.steer_canary(route, action, user(), why))
         if as_json:
             typer.echo(json.dumps(found, indent=2))
             return
@@ -122,11 +122,3 @@ def _command(action: str, text: str) -> Callable[..., None]:
 
 for _name, _text in _COMMANDS.items():
     canary.command(_name, epilog=examples(f"portico canary {_name} shop --why 'what was seen'"))(_command(_name, _text))
-
-
-def _user() -> str:
-    """Who asks, for the history."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in many containers
-        return "portico canary"

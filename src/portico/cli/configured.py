@@ -61,6 +61,19 @@ def load(
     return loaded, path
 
 
+def text_of(file: Path) -> str:
+    """What is in a file, or on standard input for `-`; where that cannot be read, that ends the command."""
+    with kept():
+        from portico.config import ConfigError
+        from portico.config.reading import read_text
+    if str(file) == "-":
+        return sys.stdin.read()
+    try:
+        return read_text(file)
+    except ConfigError as error:
+        fail(str(error))
+
+
 def with_plugins(config: Config, failed: Callable[[Sequence[str]], NoReturn] | None = None) -> Config:
     """The configuration with the code of users' policies; what is wrong with those ends the command, as in `load`."""
     from portico.config import names_plugins, with_code

@@ -14,9 +14,11 @@ def kept() -> Iterator[None]:
     To search it for garbage, meanwhile and once more at its end, would take a third of what a short command takes
     altogether.
     """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_enabled:
+            gc.enable()

@@ -11,10 +11,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from portico import __version__
+from portico.cli.apply import apply, rollback
 from portico.cli.begin import init, plugin
 from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.check import check, routes, schema
+from portico.cli.dump import dump
+from portico.cli.explain import explain
+from portico.cli.history import history
 from portico.cli.import_ import import_
 from portico.cli.keys import keys
 from portico.cli.logs import logs
@@ -73,7 +77,11 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         run: ("portico run", "portico run edge.yaml --reload", "portico run --host 127.0.0.1 --port 8080"),
         check: ("portico check", "portico check edge.yaml"),
         routes: ("portico routes",),
-        plan: ("portico plan new.yaml --from portico.yaml", "portico plan new.yaml --from portico.yaml --format json"),
+        explain: (
+            "portico explain GET /api/users/7",
+            "portico explain POST https://shop.example/orders -H 'X-User: ada' --client-ip 192.0.2.7",
+            "portico explain GET /api/users --format json",
+        ),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
         import_: (
             "portico import nginx /etc/nginx/nginx.conf",
@@ -85,8 +93,13 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
     },
     "With a running gateway": {
         services: ("portico services", "portico services --admin 127.0.0.1:9001 --json"),
-        status: ("portico status",),
+        status: ("portico status", "portico status --watch"),
         reload: ("portico reload",),
+        plan: ("portico plan new.yaml", "portico plan new.yaml --from portico.yaml --format json"),
+        apply: ("portico apply new.yaml", "portico apply new.yaml --yes --why 'the shop moves'"),
+        rollback: ("portico rollback", "portico rollback 12 --why 'too slow'"),
+        history: ("portico history", "portico history 12"),
+        dump: ("portico dump > portico.now.yaml", "portico dump --file"),
         logs: ("portico logs access.log --follow", "portico logs --status 5xx --slower 1s"),
         cache: (),
         canary: (),

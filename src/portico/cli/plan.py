@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from portico.cli.configured import load
-from portico.cli.console import count, out, say
+from portico.cli.apply import refuse
+from portico.cli.configured import load, text_of
+from portico.cli.console import fail
+from portico.cli.kept import kept
+from portico.cli.options import AdminOption, ConfigOption
+from portico.cli.running import gateway_at
 
 if TYPE_CHECKING:
-    from portico.plan import Change, Plan
-
-_MARKS: Final = {"added": "+", "removed": "-", "changed": "~"}
+    from portico.plan import Change
 
 
 class Form(StrEnum):
@@ -28,56 +30,53 @@ class Form(StrEnum):
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The configuration that is to come.")],
-    old: Annotated[Path, typer.Option("--from", metavar="FILE", help="The configuration that there is.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The configuration that is to come, or - for standard input.")
+    ],
+    old: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Compare it with this one, in place of the running gateway's."),
+    ] = None,
     form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = Form.TEXT,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
 ) -> None:
-    """Say what a new file changes: services, routes, and policies that let more or fewer requests through.
+    """Say what a file changes in the running gateway: services, routes, and policies that let more or fewer through.
 
-    Exit code 0 if nothing changes, 2 if something does, 1 if one of the files is wrong. How a file is written does not
-    matter: defaults that are written out, other words for a duration and another order are no change.
+    Exit code 0 if nothing changes, 2 if something does, 1 if the file is wrong or no gateway answers. How a file is
+    written does not matter: defaults that are written out, other words for a duration and another order are no change.
     """
-    from portico.plan import plan
+    changes = _of_files(old, file) if old is not None else _of_gateway(file, config, admin)
+    from portico.cli.changes import show
 
-    before, after = load(old)[0], load(file)[0]
-    found = plan(before, after)
     if form is Form.JSON:
-        typer.echo(json.dumps([_as_data(change) for change in found.changes], indent=2))
+        typer.echo(json.dumps([change.as_data() for change in changes], indent=2))
     else:
-        for line in _lines(found):
-            say(out, line)
-    if found.changes:
+        show(changes)
+    if changes:
         raise typer.Exit(2)
 
 
-def _as_data(change: Change) -> dict[str, object]:
-    return {
-        "kind": change.kind,
-        "what": change.what,
-        "effect": change.effect,
-        "details": list(change.details),
-        "where": change.where,
-        "warning": change.warning or None,
-    }
+def _of_files(old: Path, new: Path) -> Sequence[Change]:
+    gc.disable()  # thousands of routes are made, of which none is garbage
+    with kept():
+        from portico.plan import plan
+
+    before, after = load(old)[0], load(new)[0]
+    return plan(before, after).changes
 
 
-def _lines(plan: Plan) -> Iterator[str]:
-    if not plan.changes:
-        yield "no changes"
-        return
-    for change in plan.changes:
-        effect = f", {change.effect}" if change.effect else ""
-        where = f" ({change.where})" if change.where else ""
-        yield f"{_MARKS[change.kind]} {change.what}{effect}{where}"
-        yield from (f"    {line}" for line in change.details)
-        if change.warning:
-            yield f"    warning: {change.warning}"
-    yield _summary(plan)
+def _of_gateway(file: Path, config: Path | None, admin: str | None) -> Sequence[Change]:
+    from portico.cli.admin_client import AdminError, RefusedError
+    from portico.cli.changes import renamed
 
-
-def _summary(plan: Plan) -> str:
-    kinds = Counter(str(change.kind) for change in plan.changes)
-    effects = Counter(str(change.effect) for change in plan.changes if change.effect)
-    said = [", ".join(f"{number} {word}" for word, number in counted.items()) for counted in (kinds, effects)]
-    warnings = count(plan.warnings, "warning") if plan.warnings else ""
-    return f"{count(plan.changes, 'change')}: {'; '.join(filter(None, (*said, warnings)))}"
+    text = text_of(file)
+    client = gateway_at(config, admin)
+    served: Path | None = None
+    try:
+        served = client.file()
+        return renamed(client.plan(text)["changes"], served, str(file))
+    except RefusedError as error:
+        refuse(error, served, str(file))
+    except AdminError as error:
+        fail(f"portico: {error} --from FILE compares with a file")

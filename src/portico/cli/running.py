@@ -34,10 +34,10 @@ def gateway_at(config: Path | None, admin: str | None) -> AdminClient:
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--admin") from error
     try:
-        secret = load_config(path_of(config), os.environ).gateway.admin_token
+        written = load_config(path_of(config), os.environ).gateway.own_admin_token
     except ConfigError:
-        secret = None
-    token = without_newline(os.environ.get("ADMIN_TOKEN", "")) or (secret.get_secret_value() if secret else None)
+        written = None
+    token = without_newline(os.environ.get("ADMIN_TOKEN", "")) or written
     return AdminClient(host, port, token)
 
 

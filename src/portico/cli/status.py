@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,14 +13,27 @@ from portico.cli.console import cell, count, fail, out, print_table, say
 from portico.cli.documents import lines_about
 from portico.cli.options import AdminOption, ConfigOption, JsonOption
 from portico.cli.running import ask, described, gateway_at
+from portico.cli.status_words import problems_of
 
 
 def status(
     config: ConfigOption = None,
     admin: AdminOption = None,
     as_json: JsonOption = False,
+    watching: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show rates, latencies and errors of services each second.")
+    ] = False,
 ) -> None:
-    """Show a running gateway and its workers; exit code 1 if they do not serve by one configuration."""
+    """Show a running gateway and its workers; exit code 1 if they do not serve by one configuration.
+
+    With --watch, one screen of what happens now, until Ctrl-C: for each service the instances that get requests, the
+    requests a second and those under way, latencies, and what fails or is over a limit, of the last 10 seconds.
+    """
+    if watching:
+        from portico.cli.watch import watch
+
+        watch(gateway_at(config, admin), as_json=as_json)
+        return
     found, of = ask(config, admin, lambda client: client.status())
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -46,21 +58,11 @@ def status(
             say(out, _certificate_in_words(certificate))
         for line in lines_about(found["documents"]):
             say(out, line)
-        for line in _problems(found):
+        for line in problems_of(found):
             say(out, line)
         say(out, f"generation {found['generation']}, {of}")
     if any(worker["generation"] != found["generation"] for worker in found["workers"]):
         raise typer.Exit(1)
-
-
-def _problems(found: dict[str, Any]) -> Iterator[str]:
-    """What is wrong, a line each."""
-    if any(worker.get("redis_up") is False for worker in found["workers"]):
-        yield "Redis does not serve limits: each goes by its fallback"
-    if found["api_keys"] and "problem" in found["api_keys"]:
-        yield f"API keys: {found['api_keys']['problem']}"
-    if found["refused"]:
-        yield f"the file was refused when it was last read: {found['refused']}"
 
 
 def _certificate_in_words(certificate: dict[str, Any]) -> str:

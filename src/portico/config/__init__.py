@@ -8,7 +8,7 @@ from portico.config.consumers import ConsumerLimit, ConsumerSettings
 from portico.config.directories import ApiServerSettings, DnsRecords, KubernetesService
 from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.failover import FailoverSettings
-from portico.config.files import expired_certificates, file_problems, named_files
+from portico.config.files import expired_certificates, file_problems, named_files, presented_certificates
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
 from portico.config.include import included_files
@@ -17,7 +17,16 @@ from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
 from portico.config.mirror import MirrorSettings
-from portico.config.model import Config, dump_config, gateway_of, load_dumped, loading, with_code, with_redis
+from portico.config.model import (
+    Config,
+    dump_config,
+    gateway_of,
+    load_dumped,
+    loading,
+    with_code,
+    with_redis,
+    with_source,
+)
 from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
 from portico.config.plugins import check_plugins, names_plugins, plugin_files
@@ -36,6 +45,7 @@ from portico.config.services import (
     UpstreamTlsSettings,
     VersionSettings,
 )
+from portico.config.source import Source
 from portico.config.sticky import StickySettings
 from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings, ordered_file
 from portico.config.warnings import RULES, warnings_for
@@ -82,6 +92,7 @@ __all__ = [
     "RetrySettings",
     "RouteSettings",
     "ServiceSettings",
+    "Source",
     "StickySettings",
     "Timeouts",
     "TlsSettings",
@@ -109,8 +120,10 @@ __all__ = [
     "notes_for",
     "ordered_file",
     "plugin_files",
+    "presented_certificates",
     "refusal",
     "warnings_for",
     "with_code",
     "with_redis",
+    "with_source",
 ]

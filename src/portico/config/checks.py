@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from portico.config.admin import admin_token_findings
 from portico.config.consumers import ConsumerSettings
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
@@ -20,9 +21,10 @@ RESERVED = ("gateway", "none")
 
 def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
     """What one part of the section demands of another."""
-    if not gateway.admin_is_local and gateway.admin_token is None:
+    if not gateway.admin_is_local and not gateway.admin_callers:
         message = "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token"
         yield Finding(("gateway", "admin"), message)
+    yield from admin_token_findings(gateway.admin_token, gateway.admin_tokens)
     for path, listener in gateway.written_listeners():
         if listener.proxy_protocol and not gateway.trusted_proxies:
             message = "needs trusted_proxies: only a peer named there may say where a connection comes from"

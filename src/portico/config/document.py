@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +22,13 @@ MAX_DEPTH = 64
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAGS = {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq"))}
+_OF_PLAIN = (":int", ":float", ":bool", ":null")
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **{form: True for word in ("true", "yes", "on") for form in (word, word.title(), word.upper())},
     **{form: False for word in ("false", "no", "off") for form in (word, word.title(), word.upper())},
 }
+_FIRST_OF_NUMBERS = frozenset("+-.0123456789")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?(?=[0-9]*[.eE])(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 
@@ -37,7 +39,10 @@ _UNQUOTED_PLACEHOLDER = re.compile(_PLACEHOLDER.pattern.replace(r"[^{}\n]", r"[^
 
 @dataclass(slots=True)
 class Node:
-    """One value. `size` counts the values it stands for with every alias written out, `height` its nesting."""
+    """One value. `size` counts the values it stands for with every alias written out, `height` its nesting.
+
+    That of a scalar is written from character `start` of the text to `end`, with its anchor, tag and quotes.
+    """
 
     line: int
     column: int
@@ -45,6 +50,8 @@ class Node:
     plain: bool = False
     size: int = 1
     height: int = 1
+    start: int = 0
+    end: int = 0
 
 
 @dataclass(slots=True)
@@ -154,6 +161,8 @@ def scalar(text: str) -> str | int | float | bool | None:
     """What an unquoted word means."""
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _FIRST_OF_NUMBERS:
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):
@@ -182,57 +191,72 @@ class _Composer:
         self.unfinished: set[str] = set()
         self.root: Node | None = None
         self.count = 0
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            yaml.AliasEvent: self._alias,
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.DocumentStartEvent: self._document,
+        }
 
     def compose(self, text: str) -> Node:
-        for event in self._events(text):
-            match event:
-                case yaml.AliasEvent():
-                    self._add(self._aliased(event), event)
-                case yaml.ScalarEvent():
-                    self._scalar(event)
-                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                    self._start(event)
-                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                    self._end(event)
-                case yaml.DocumentStartEvent() if self.root is not None:
-                    raise self._error(event, "only one document is read from a file; remove the second `---`")
+        try:
+            loader = _LOADER(text)
+            try:
+                for event in iter(loader.get_event, None):
+                    handle = self._handlers.get(type(event))
+                    if handle is not None:
+                        handle(event)
+            finally:
+                loader.dispose()
+        except yaml.YAMLError as error:
+            raise ConfigError([self._not_yaml(text, error)]) from None
         return self.root or Node(1, 1, {})
 
-    def _events(self, text: str) -> Iterator[Any]:
-        try:
-            yield from yaml.parse(text, _LOADER)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-            reason = f"not valid YAML: {error.problem or error.context}"
-            if mark and (tab := _wrong_tab(text, mark.line, mark.column)) is not None:
-                column, reason = tab + 1, "not valid YAML: a tab is not allowed here; use spaces"
-            elif found := _unquoted(text, error):
-                column, reason = found[0] + 1, f"not valid YAML: {found[1][0]} has a meaning of its own here; "
-                is_shown = re.fullmatch(r"\*(?:\.[A-Za-z0-9.-]+)?", found[1])  # anything else may be a secret
-                reason += f'quote it: "{found[1]}"' if is_shown else "put the text into quotes"
-            raise ConfigError([Problem(self.filename, line, column, "", reason)]) from None
-        except yaml.YAMLError:
-            raise ConfigError([Problem(self.filename, None, None, "", "not valid YAML")]) from None
+    def _not_yaml(self, text: str, error: yaml.YAMLError) -> Problem:
+        if not isinstance(error, yaml.MarkedYAMLError):
+            return Problem(self.filename, None, None, "", "not valid YAML")
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        reason = f"not valid YAML: {error.problem or error.context}"
+        if mark and (tab := _wrong_tab(text, mark.line, mark.column)) is not None:
+            column, reason = tab + 1, "not valid YAML: a tab is not allowed here; use spaces"
+        elif found := _unquoted(text, error):
+            column, reason = found[0] + 1, f"not valid YAML: {found[1][0]} has a meaning of its own here; "
+            is_shown = re.fullmatch(r"\*(?:\.[A-Za-z0-9.-]+)?", found[1])  # anything else may be a secret
+            reason += f'quote it: "{found[1]}"' if is_shown else "put the text into quotes"
+        return Problem(self.filename, line, column, "", reason)
+
+    def _document(self, event: Any) -> None:
+        if self.root is not None:
+            raise self._error(event, "only one document is read from a file; remove the second `---`")
+
+    def _alias(self, event: Any) -> None:
+        self._add(self._aliased(event), event)
 
     def _error(self, event: Any, message: str) -> ConfigError:
         mark = event.start_mark
         return ConfigError([Problem(self.filename, mark.line + 1, mark.column + 1, "", message)])
 
     def _node(self, event: Any, content: Any) -> Node:
-        if event.tag not in _TAGS:
+        if event.tag is not None and event.tag not in _TAGS:
             raise self._error(event, f"the tag {event.tag} is not supported")
         self.count += 1
-        self._bound(event, self.count)
-        return Node(event.start_mark.line + 1, event.start_mark.column + 1, content)
+        if self.count > MAX_VALUES:
+            raise self._too_many(event)
+        mark = event.start_mark
+        return Node(mark.line + 1, mark.column + 1, content)
 
-    def _bound(self, event: Any, size: int) -> None:
-        if size > MAX_VALUES:
-            raise self._error(event, f"the file holds more than {MAX_VALUES:,} values")
+    def _too_many(self, event: Any) -> ConfigError:
+        return self._error(event, f"the file holds more than {MAX_VALUES:,} values")
 
     def _scalar(self, event: Any) -> None:
-        node = self._node(event, event.value.translate(self.placeholders))
-        node.plain = event.implicit[0] or (event.tag or "").endswith((":int", ":float", ":bool", ":null"))
+        text = event.value
+        node = self._node(event, text if text.isascii() else text.translate(self.placeholders))
+        node.start, node.end = event.start_mark.index, event.end_mark.index
+        node.plain = event.implicit[0] or (event.tag is not None and event.tag.endswith(_OF_PLAIN))
         if event.anchor:
             self.anchors[event.anchor] = node
         self._add(node, event)
@@ -269,13 +293,14 @@ class _Composer:
             self.root = node
             return
         parent = self.open[-1]
-        if isinstance(parent.node.content, list):
-            parent.node.content.append(node)
-        elif isinstance(parent.node.content, dict):
+        into = parent.node.content
+        if type(into) is list:
+            into.append(node)
+        elif type(into) is dict:
             if parent.key is None:
                 parent.key = self._key(node)
                 return
-            self._entry(parent, parent.node.content, node)
+            self._entry(parent, into, node)
             parent.key = None
         self._grow(parent.node, node, event)
 
@@ -309,5 +334,7 @@ class _Composer:
 
     def _grow(self, parent: Node, child: Node, event: Any) -> None:
         parent.size += child.size
-        parent.height = max(parent.height, child.height + 1)
-        self._bound(event, parent.size)
+        if parent.height <= child.height:
+            parent.height = child.height + 1
+        if parent.size > MAX_VALUES:
+            raise self._too_many(event)

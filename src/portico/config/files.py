@@ -52,15 +52,21 @@ def named_files(config: Config) -> list[Path]:
     return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys, *asked, *config.secret_files]))
 
 
+def presented_certificates(config: Config) -> Iterator[tuple[KeyPath, Path]]:
+    """Every certificate of a file that the gateway presents, to clients or to services: its key and its file."""
+    for path, pair in _pairs(config):
+        yield (*path, "certificate"), pair.certificate
+
+
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
     """Every certificate of a file that the gateway presents: its key in the configuration, its file, the days until it
     expires.
 
     One that cannot be read is left out.
     """
-    for path, pair in _pairs(config):
+    for path, file in presented_certificates(config):
         try:
-            yield (*path, "certificate"), pair.certificate, days_left(read_certificate(pair.certificate))
+            yield path, file, days_left(read_certificate(file))
         except CertificateError:
             continue
 

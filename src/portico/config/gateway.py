@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.acme import AcmeSettings
+from portico.config.admin import AdminTokenSettings, Callers, callers_of, check_token
 from portico.config.directories import ApiServerSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
@@ -28,6 +29,7 @@ from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
+from portico.observe.access_log import MAX_PENDING
 from portico.observe.log_fields import check_field
 from portico.observe.log_targets import syslog_address
 
@@ -43,13 +45,6 @@ def split_address(text: str) -> tuple[str, int]:
     if ":" in host and not bracketed:
         raise ValueError("expected host:port; an IPv6 address goes into brackets: [::1]:9000")
     return listening_host(host), int(port)
-
-
-def check_token(token: str) -> str:
-    """The token itself. Raises ValueError for one that no `Authorization: Bearer` can carry; it is not repeated."""
-    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", token) or token != token.strip():
-        raise ValueError("holds control characters, or white space at an end, which no header field can carry")
-    return token
 
 
 def _address(text: str) -> str:
@@ -195,6 +190,10 @@ class LogSettings(Section):
     """
     rotate: RotateSettings | None = None
     """When a file is moved away by the gateway itself; only for a path, which one gateway alone writes to."""
+    pending: Annotated[Size, Field(ge=1 << 16)] = MAX_PENDING
+    """Bytes of the access log of each worker that may wait to be written, where a disk or a reader is slow. Lines that
+    come then are dropped and counted.
+    """
     fields: tuple[Annotated[str, AfterValidator(check_field)], ...] = ()
     """What the access log has beside its own fields: `user_agent`, `referer`, `query`, `protocol`, `header.NAME`,
     `claim.NAME`. Parameters whose names say that they are secret are masked; fields that prove who asks are refused.
@@ -229,6 +228,15 @@ class CacheBounds(Section):
     """Bytes of stored responses in Redis, of all gateways that share it."""
     redis_timeout: Annotated[Duration, Field(ge=0.001, le=1)] = 0.01
     """How long a request may wait until Redis has looked for a stored response; then its service is asked."""
+
+
+class HistorySettings(Section):
+    """How much of the configuration's history is kept in `state_dir`: the newest two entries always are."""
+
+    keep: Annotated[Whole, Field(ge=2, le=1000)] = 50
+    """How many configurations that were in force are kept."""
+    size: Annotated[Size, Field(ge=1 << 20)] = 16 << 20
+    """Bytes of all of them together."""
 
 
 class ProxyStatusSettings(Section):
@@ -272,9 +280,19 @@ class GatewaySettings(Section):
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
     """Processes that serve requests; `auto` is one per core."""
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
-    """Where the admin API listens; port 0 picks a free one. An address that is not loopback demands `admin_token`."""
+    """Where the admin API listens; port 0 picks a free one. An address that is not loopback demands
+    `admin_token` or `admin_tokens`.
+    """
     admin_token: Annotated[Secret, AfterValidator(_token)] = None
-    """What the admin API asks for; without control characters, and white space at its ends."""
+    """What the admin API asks for; without control characters, and white space at its ends. Good for everything."""
+    admin_tokens: Annotated[
+        tuple[AdminTokenSettings, ...],
+        written_as(list, "admin_tokens: [{name: ada, token: '${ADA_TOKEN}', access: read}]"),
+        NotEmpty("write admin_tokens: [{name: ada, token: '${ADA_TOKEN}', access: read}], or leave it out"),
+    ] = ()
+    """Tokens of the admin API that have a name, which the audit log says, and may be read-only: beside `admin_token`,
+    or in place of it.
+    """
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
     """The Redis or Valkey that workers and gateways share."""
     redis_timeout: Annotated[Duration, Field(ge=0.001, le=1)] = 0.02
@@ -312,13 +330,15 @@ class GatewaySettings(Section):
     """Whether exchanges have spans, and where these go; `true` for a collector on this machine."""
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     """What all caches use together."""
+    history: Annotated[HistorySettings, NoneIsEmpty] = HistorySettings()
+    """How much is kept of the history of this file: what was in force, and who brought it in."""
     state_dir: Annotated[
         FilePath | None,
         Field(),
     ] = None
     """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
-    is signed in, which tokens are revoked, keys of tokens, and the last known documents of services. It is made where
-    it is not there, and only used where there is something to keep.
+    is signed in, which tokens are revoked, keys of tokens, the last known documents of services, and the history of
+    this file, with the secrets that stand in it. It is made where it is not there.
     """
     allow_sample_secret_key: Annotated[bool, Field()] = False
     """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,
@@ -373,6 +393,17 @@ class GatewaySettings(Section):
     def admin_address(self) -> tuple[str, int]:
         """Host and port of the admin API."""
         return split_address(self.admin)
+
+    @property
+    def admin_callers(self) -> Callers:
+        """The tokens of the admin API; none: programs on this machine need none."""
+        return callers_of(self.admin_token, self.admin_tokens)
+
+    @property
+    def own_admin_token(self) -> str | None:
+        """What the commands show that read this configuration: the token that may do most."""
+        order = sorted(self.admin_callers, key=lambda each: not each[1].can_write)
+        return order[0][0].decode() if order else None
 
     @property
     def admin_is_local(self) -> bool:

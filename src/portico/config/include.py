@@ -20,20 +20,32 @@ _LISTED: Final = ("routes", "consumers")
 _PATTERN: Final = frozenset("*?[")
 
 
-def add_included(document: Document, directory: Path, environ: Mapping[str, str]) -> None:
-    """Add what the files contain that a document includes. Raises ConfigError."""
+def add_included(document: Document, directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Add what the files contain that a document includes; their texts by path. Raises ConfigError."""
+    texts: dict[str, str] = {}
     written = document.at((INCLUDE,))
     if written is None:
-        return
+        return texts
     patterns, _ = plain_data(Document(document.filename, written), environ)
     problems: list[Problem] = []
     for path in _found(document, directory, patterns, problems):
         try:
-            _add(document, parse_document(read_text(path), str(path)), problems)
+            texts[str(path)] = read_text(path)
         except ConfigError as error:
             problems += error.problems
+    add_texts(document, texts, problems)
     if problems:
         raise ConfigError(problems)
+    return texts
+
+
+def add_texts(document: Document, texts: Mapping[str, str], problems: list[Problem]) -> None:
+    """Add what included files contain, by their paths; what is wrong with them goes to `problems`."""
+    for path, text in texts.items():
+        try:
+            _add(document, parse_document(text, path), problems)
+        except ConfigError as error:
+            problems += error.problems
 
 
 def included_files(patterns: Iterable[str], directory: Path) -> list[Path]:

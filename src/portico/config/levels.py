@@ -126,7 +126,7 @@ else:
                     Annotated[
                         Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind), NotEmpty(_advice(key))
                     ],
-                    Field(None, description=_MEANINGS.get(key)),
+                    Field(None, validate_default=False, description=_MEANINGS.get(key)),
                 )
                 for key, kind in POLICY_SETTINGS.items()
             },
@@ -164,13 +164,25 @@ class Merger:
         self.defaults = {key: hide_secrets(POLICY_SETTINGS[key], value) for key, value in defaults.items()}
         self._findings: dict[Finding, None] = {}
         self._results: dict[tuple[str, tuple[KeyPath, ...], bool], Any] = {}
+        self._merged: dict[tuple[tuple[KeyPath, ...], bool], Merged] = {}
 
     @property
     def findings(self) -> list[Finding]:
         return list(self._findings)
 
     def merge(self, levels: Sequence[Level], *, complete: bool = True) -> Merged:
-        """Without `complete`, a level below may still add what is missing: that is not reported."""
+        """Without `complete`, a level below may still add what is missing: that is not reported.
+
+        Levels of which the last ones say nothing share the result.
+        """
+        while levels and not levels[-1].policies.said:
+            levels = levels[:-1]
+        known = (tuple([level.path for level in levels]), complete)
+        if known not in self._merged:
+            self._merged[known] = self._merge(levels, complete)
+        return self._merged[known]
+
+    def _merge(self, levels: Sequence[Level], complete: bool) -> Merged:
         merged: Merged = {}
         by_key: dict[str, list[Level]] = {}
         for level in levels:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from portico.config.answer_files import read_answers
 from portico.config.document import parse_document
 from portico.config.environment import Completed, complete, read_environment
-from portico.config.include import add_included
+from portico.config.include import add_included, add_texts
 from portico.config.model import POLICY_DEFAULTS, Config, Moment
 from portico.config.openapi_files import read_documents
 from portico.config.origin import Origin
@@ -24,8 +24,10 @@ from portico.config.pruning import Indexes, is_consequence, original, removable,
 from portico.config.reading import STREAMS, read_text
 from portico.config.sample import SAMPLE
 from portico.config.secret_files import SecretFiles
+from portico.config.source import Source
 from portico.config.substitution import plain_data
 from portico.config.words import LOCATED, findings_of
+from portico.core.slices import collecting_later
 
 MOST_ROUNDS = 4
 
@@ -47,12 +49,29 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> Config:
     return load_text(read_text(path), str(path), environ)
 
 
-def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
-    """Read a configuration from text; `filename` is for messages. Raises ConfigError with every problem found."""
+def load_text(
+    text: str, filename: str, environ: Mapping[str, str], included: Mapping[str, str] | None = None
+) -> Config:
+    """Read a configuration from text; `filename` is for messages, and its folder that of what it names.
+
+    With `included` those are the texts of the files that it includes, by path, whatever is on disk. Raises ConfigError
+    with every problem found.
+    """
+    with collecting_later():
+        return _of_text(text, filename, environ, included)
+
+
+def _of_text(text: str, filename: str, environ: Mapping[str, str], included: Mapping[str, str] | None) -> Config:
     document = parse_document(text, filename)
     environment = read_environment(environ)
     directory = Path.cwd() / ("" if filename.startswith(STREAMS) else Path(filename).parent)
-    add_included(document, directory, environment.values)
+    if included is None:
+        included = add_included(document, directory, environment.values)
+    else:
+        problems: list[Problem] = []
+        add_texts(document, included, problems)
+        if problems:
+            raise ConfigError(problems)
     secrets = SecretFiles(directory)
     tree, wrong = plain_data(document, environment.values, secrets)
     if not tree and not wrong:
@@ -66,6 +85,7 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     origin = Origin(document, completed.origins, environment.values)
     config = _Loading(completed, origin, directory, [*wrong, *environment.wrong], environment.ignored).config()
     config._secret_files = secrets.paths
+    config._source = Source(filename, text, included)
     return config
 
 

@@ -36,6 +36,7 @@ from portico.config.checks import (
 )
 from portico.config.consumers import ConsumerSettings
 from portico.config.discovery import DiscoverSettings, networks_of
+from portico.config.document import Document
 from portico.config.endpoints import KEYS, METADATA
 from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
@@ -50,6 +51,7 @@ from portico.config.routes import RouteSettings
 from portico.config.sample_keys import sample_key_findings
 from portico.config.section import NoneIsEmpty, Section, written_as
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
+from portico.config.source import Source
 from portico.config.split_checks import agreement_findings, split_findings
 from portico.config.tokens import is_origin
 from portico.config.words import LOCATED
@@ -131,6 +133,7 @@ class Config(Section):
     _documents: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
     _secret_files: tuple[Path, ...] = PrivateAttr(default=())
     _read_at: Moment = PrivateAttr(default=Moment())
+    _source: Source | None = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -201,6 +204,11 @@ class Config(Section):
     def directory(self) -> Path:
         """That of the file: what it names relative to itself is there."""
         return self._directory
+
+    @property
+    def source(self) -> Source | None:
+        """The texts that it was read from, where it was read from a file; workers have none."""
+        return self._source
 
     @property
     def code(self) -> Code:
@@ -452,6 +460,20 @@ def with_code(config: Config, code: Code) -> Config:
     """The same configuration with the text of users' policies."""
     changed = config.model_copy()
     changed._code = code
+    return changed
+
+
+def with_source(config: Config, source: Source | None) -> Config:
+    """The same configuration with the texts that it was read from."""
+    changed = config.model_copy()
+    changed._source = source
+    return changed
+
+
+def with_origin(config: Config, document: Document) -> Config:
+    """The same configuration with the document that it was read from, so that it knows what is where."""
+    changed = config.model_copy()
+    changed._origin = Origin(document)
     return changed
 
 

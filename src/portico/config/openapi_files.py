@@ -11,6 +11,7 @@ from portico.config.model import Config
 from portico.config.pages import similar_file
 from portico.config.problems import Finding, KeyPath
 from portico.config.reading import read_small
+from portico.config.routes import RouteSettings
 from portico.openapi import read_document
 from portico.openapi.text import MOST_BYTES
 
@@ -35,6 +36,6 @@ def read_documents(config: Config) -> tuple[dict[Path, bytes], list[Finding]]:
 
 def _files(config: Config) -> Iterator[tuple[KeyPath, Path]]:
     for path, part in config.treated():
-        settings = getattr(part, "openapi", None)
+        settings = None if isinstance(part, RouteSettings) else part.openapi
         if settings is not None and settings.file is not None:
             yield (*path, "openapi", "file"), settings.file

@@ -217,6 +217,8 @@ class _Resolver:
     ) -> ResolvedRoute:
         upstream, levels = self._upstream(service, version)
         made = self._written(route, index, name, service, version, levels, upstream)
+        if route.failover is None:
+            return made
         failovers = [each for each in failovers_of(route.failover) if self._exists(each.service, each.version)]
         return replace(made, failovers=tuple([(each, self._instead(route, index, name, each)) for each in failovers]))
 

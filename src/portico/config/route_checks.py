@@ -26,8 +26,10 @@ def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rou
         at: KeyPath = ("routes", index)
         yield from _path_findings(at, route)
         yield from _target_findings(at, route, services)
-        yield from mirror_findings((*at, "mirror"), route.mirror, services, route.targets)
-        yield from failover_findings((*at, "failover"), route.failover, services, route.targets)
+        if route.mirror:
+            yield from mirror_findings((*at, "mirror"), route.mirror, services, route.targets)
+        if route.failover:
+            yield from failover_findings((*at, "failover"), route.failover, services, route.targets)
         if route.failover and route.choice is not None:
             kind = "split" if route.split else "canary"
             yield Finding((*at, "failover"), f"a {kind} has its sides for that (see otherwise): leave one of them out")
@@ -40,6 +42,8 @@ def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rou
 def trailer_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Fields that the gateway writes for a service, and that clients could send once more behind their content."""
     for route in routes:
+        if not route.trailers:
+            continue
         written = {plain_key(name) for name in _written_for_service(route)}
         for name in route.trailers:
             if plain_key(name) in written:

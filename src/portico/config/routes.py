@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from portico.config.answers import RedirectField, RespondField
 from portico.config.canary import CanaryField
@@ -47,6 +47,8 @@ class RouteSettings(Section):
     service is a split of two whose weights move by themselves. Services named by `mirror` get copies of the requests,
     those named by `failover` the requests themselves where the service fails.
     """
+
+    model_config = ConfigDict(validate_default=False)  # each is what a value comes to; routes are many
 
     name: Name | None = None
     """For logs; unique. Where the default is taken, a number is added."""

@@ -43,6 +43,8 @@ _TEMPLATES = {
     ("policies", "transform", "request", "path"),
 }
 """The keys below which values are templates."""
+_WITH_TEXTS = frozenset(("headers", "transform"))
+"""One of these keys is in the path of each of them."""
 _NO_VALUE = {"false": False, "": None, "null": None, "~": None}
 
 
@@ -56,6 +58,26 @@ def plain_data(
     """Mappings, lists and scalars as YAML means them, and a finding for each variable or file that has no value."""
     reader = _Reader(environ, files or SecretFiles(Path()))
     return reader.read(document.root, ()), reader.findings
+
+
+def raw_data(document: Document, path: KeyPath = ()) -> Any:
+    """The same with each variable and file still named as it is written; `path` is where the document stands."""
+    return _Reader({}, SecretFiles(Path()), is_raw=True).read(document.root, path)
+
+
+def names_others(text: str, path: KeyPath) -> bool:
+    """Whether a text names a file, or, where it is part of a template, a variable: what these hold may be a secret."""
+    return "${file:" in text or (_is_template(path) and ("${" in text or _IN_TEMPLATE in text))
+
+
+def is_text_as_written(path: KeyPath) -> bool:
+    """Whether a value at that path is text, whatever word it looks like."""
+    return _is_below(_TEXTS, path)
+
+
+def escaped(text: str) -> str:
+    """Text that stands for itself, as it is written where variables are replaced."""
+    return re.sub(r"\$(?=[${])", "$$", text)
 
 
 def variables_at(document: Document, path: KeyPath, environ: Mapping[str, str]) -> list[str]:
@@ -91,7 +113,8 @@ def _is_below(places: set[tuple[str, ...]], path: KeyPath) -> bool:
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str], files: SecretFiles) -> None:
+    def __init__(self, environ: Mapping[str, str], files: SecretFiles, *, is_raw: bool = False) -> None:
+        self.is_raw = is_raw
         self.environ = environ
         self.files = files
         self.findings: list[Finding] = []
@@ -99,6 +122,8 @@ class _Reader:
 
     def read(self, node: Node, path: KeyPath) -> Any:
         """A node that several aliases name is read once."""
+        if type(node.content) is str and "$" not in node.content and _WITH_TEXTS.isdisjoint(path):
+            return scalar(node.content) if node.plain else node.content  # nearly all there is in a large file
         if id(node) not in self.done:
             self.done[id(node)] = self._read(node, path)
         return self.done[id(node)]
@@ -113,6 +138,8 @@ class _Reader:
             if not node.plain:
                 return node.content
             return _NO_VALUE.get(node.content, node.content) if is_as_written else scalar(node.content)
+        if self.is_raw:
+            return node.content
         try:
             text = _REFERENCE.sub(partial(self._value, is_template), node.content)
         except _UnsetError as unset:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 REASONS: Final[dict[str, int]] = {
+    "access_lost": 101,
     "going_away": 101,
     "tunnel_idle": 101,
     "body_invalid": 400,

@@ -11,3 +11,8 @@ def printable(text: str, allowed: str = "") -> str:
         character if character.isprintable() or character in allowed else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def sendable(text: str) -> str:
+    """The same where it is text that can be encoded; half a character, as JSON of others may have it, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -12,6 +12,8 @@ from portico.core.patterns.pattern import Pattern, path_pattern
 from portico.core.placeholders import RESERVED
 
 _WRITTEN: Final = re.compile(r"\s*(=|~\*?)\s*(.*)", re.DOTALL)
+_USUAL: Final = re.compile(r"(?:/[A-Za-z0-9_-]+)+")
+"""Prefixes that stand for themselves, as nearly all of thousands do."""
 _MARK: Final = re.compile(r"\s*\^~\s*|\^")
 """What other gateways write before a prefix, and what begins a pattern."""
 _PATTERN: Final = re.compile(r"[*{}\[\]^|<>]|\\[A-Za-z.]|\.\+|\(\?|\$$|(?<=/):(?=[A-Za-z])")
@@ -75,6 +77,8 @@ def pattern_of(path: str) -> Pattern:
 
 def path_prefix(text: str) -> str:
     """A path prefix in the form that is compared. Raises ValueError."""
+    if _USUAL.fullmatch(text):
+        return text
     _no_pattern(text)
     check_characters(text)
     return "/" + b"/".join(checked_segments(text.rstrip("/") or "/")).decode()

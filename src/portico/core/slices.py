@@ -57,6 +57,21 @@ def letting_go(parts: Iterable[object]) -> Steps[None]:
 
 
 @contextlib.contextmanager
+def collecting_later() -> Iterator[None]:
+    """Create many objects of which none is garbage: the collector would look through all of them again and again.
+
+    It does so afterwards, and what becomes garbage later is found then, unlike after `without_collections`.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def without_collections() -> Iterator[None]:
     """Create long-lived objects that the garbage collector scans neither now nor later.
 

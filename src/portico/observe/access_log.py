@@ -20,9 +20,11 @@ logger: Final = logging.getLogger("portico.log")
 FLUSH_INTERVAL: Final = 0.1
 _BATCH_SIZE: Final = 64 * 1024
 """Bytes that are handed over at once: while they are written, a worker that has one core waits."""
-_MAX_PENDING: Final = 64 * 1024 * 1024
-"""Bytes that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
+MAX_PENDING: Final = 16 * 1024 * 1024
+"""Bytes that may wait for the writer, where nothing else is said."""
 _CLOSE_TIMEOUT: Final = 2.0
+_CLOSE_STEP: Final = 0.5
+"""Seconds within which something has to be written while the log is closed, or the rest is given up."""
 _ENCODED_AT_ONCE: Final = 32
 """Records encoded together: few enough to be in the processor's cache still."""
 _REOPEN: Final = b""
@@ -75,7 +77,8 @@ class AccessLog:
 
     `target` is `stdout`, `stderr`, `syslog`, `syslog://host:port` or a file's path; `style` is `json` or `text`.
     `shared_lock` is a file that workers lock around a write, so that lines of several do not mix; None where there is
-    one worker. Raises OSError where there is no such file and none can be made.
+    one worker. `pending` bytes may wait for the writer; past that, lines are dropped and counted rather than kept in
+    memory. Raises OSError where there is no such file and none can be made.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class AccessLog:
         style: str,
         shared_lock: Path | None = None,
         rotation: Rotation | None = None,
+        pending: int = MAX_PENDING,
     ) -> None:
         self._loop = loop
+        self._most_pending = pending
         self._target = target_of(target, shared_lock, rotation)
         self._encode = _json_lines if style == "json" else _text_lines
         self._records: list[AccessRecord] = []
@@ -127,7 +132,12 @@ class AccessLog:
         """Write what is left and stop the thread."""
         self.flush()
         self._batches.put(None)
-        self._writer.join(_CLOSE_TIMEOUT)  # where nothing reads, lines that wait are lost with the process
+        end, written = time.monotonic() + _CLOSE_TIMEOUT, -1
+        while self._writer.is_alive() and self._written != written and time.monotonic() < end:
+            written = self._written
+            self._writer.join(_CLOSE_STEP)
+        if self._writer.is_alive() and (lost := self._handed_over - self._written):
+            logger.warning("the end of the access log is lost: nobody reads it", extra={"bytes": lost})
 
     def _encode_records(self) -> None:
         if self._records:
@@ -153,7 +163,7 @@ class AccessLog:
         encoded, self._encoded = self._encoded, []
         lines, self._lines = self._lines, 0
         size, self._size = self._size, 0
-        if self._handed_over - self._written + size <= _MAX_PENDING:
+        if self._handed_over - self._written + size <= self._most_pending:
             self._handed_over += size
             self._batches.put(b"".join(encoded))
         else:

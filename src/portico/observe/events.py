@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from portico.core.printing import printable
+from portico.core.printing import printable, sendable
 
 PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -27,10 +27,6 @@ _COLOURS: Final = {
 }
 
 
-def _sendable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, Any] = {
@@ -44,7 +40,7 @@ class _JsonFormatter(logging.Formatter):
         try:
             encoded = msgspec.json.encode(event)
         except UnicodeEncodeError:  # half a character, as JSON of others may hold
-            encoded = msgspec.json.encode({_sendable(str(key)): _sendable(value) for key, value in event.items()})
+            encoded = msgspec.json.encode({sendable(str(key)): sendable(value) for key, value in event.items()})
         return _NOT_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode())
 
 

@@ -32,9 +32,14 @@ def check_field(name: str) -> str:
         return name
     if kind != "header" or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", what):
         raise ValueError(f"expected one of {', '.join(PLAIN)}, header.NAME or claim.NAME")
-    if what.lower() in _SECRET_FIELDS or _SECRET.search(what):
+    if is_secret_field(what):
         raise ValueError(f"{what} lets whoever reads the log in as the client: it is never logged")
     return name
+
+
+def is_secret_field(name: str) -> bool:
+    """Whether the name of a field or parameter says that its value lets others in."""
+    return name.lower() in _SECRET_FIELDS or _SECRET.search(name) is not None
 
 
 def masked(target: str) -> str:

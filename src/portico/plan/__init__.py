@@ -2,5 +2,6 @@
 
 from portico.plan.changes import Change, Effect, Kind
 from portico.plan.compare import Plan, plan
+from portico.plan.words import lines, summary
 
-__all__ = ["Change", "Effect", "Kind", "Plan", "plan"]
+__all__ = ["Change", "Effect", "Kind", "Plan", "lines", "plan", "summary"]

@@ -40,3 +40,14 @@ class Change:
     effect: Effect | None = None
     where: str = ""
     warning: str = ""
+
+    def as_data(self) -> dict[str, object]:
+        """As JSON has it."""
+        return {
+            "kind": self.kind.value,
+            "what": self.what,
+            "effect": self.effect.value if self.effect else None,
+            "details": list(self.details),
+            "where": self.where,
+            "warning": self.warning or None,
+        }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
 
 from portico.config import Config, ResolvedRoute
 from portico.config.problems import Finding, KeyPath
@@ -22,6 +25,10 @@ _OTHERWISE: Final = frozenset(("name", "source", "policies", "side", "is_variant
 _OF_ALL: Final = frozenset(("split", "choice", "mirrors"))
 """What all variants of a route have, and is said of the first."""
 _TARGET: Final = frozenset(("service", "version", "rewrite", "answer"))
+_COMPARED: Final = tuple(field.name for field in fields(ResolvedRoute) if field.name not in _OTHERWISE)
+_values: Final = attrgetter(*_COMPARED)
+_matched: Final = attrgetter("path", "is_fallback", "hosts", "methods", "headers", "query")
+"""What says which requests a route matches, as it is written."""
 _WRITTEN: Final = {"timeouts": "timeout", "retry": "retries", "answer": "response", "mirrors": "mirror"}
 """What fields of a route are called in the file, where it is otherwise."""
 _SEVERAL: Final = 8
@@ -50,6 +57,7 @@ class _Comparison:
         self.old, self.new = old, new
         self._known: dict[tuple[int, int], list[str]] = {}
         """The differences of settings that many routes share, by their identities."""
+        self._same: dict[tuple[int, int], bool] = {}
         self._of_service: dict[str, set[str]] = {}
         """Lines that are said of a service, and need not be said of each of its routes."""
 
@@ -133,10 +141,8 @@ class _Comparison:
         inherited = self._of_service.get(new.service or "", set()) if new.service == old.service else set()
         if old.name != new.name and _is_written(self.old, old) and _is_written(self.new, new):
             details.append(f"name: {_named(old)} → {_named(new)}")
-        for field in fields(ResolvedRoute):
-            name = field.name
-            one, other = getattr(old, name), getattr(new, name)
-            if one == other or name in _OTHERWISE or (new.is_variant and name in _OF_ALL):
+        for name, one, other in zip(_COMPARED, _values(old), _values(new), strict=True):
+            if one is other or self._equal(one, other) or (new.is_variant and name in _OF_ALL):
                 continue
             lines = [_under(_WRITTEN.get(name, name), line) for line in self._differences(one, other)]
             if not inherited.issuperset(lines):
@@ -145,6 +151,15 @@ class _Comparison:
         if details:
             effect = Effect.RETARGETED if names & _TARGET else None
             yield Change(Kind.CHANGED, f"route {_named(new)}", tuple(details), effect, _place(self.new, new.source))
+
+    def _equal(self, one: Any, other: Any) -> bool:
+        """Whether they are; what many routes share is compared once."""
+        if not isinstance(one, BaseModel):
+            return bool(one == other)
+        key = id(one), id(other)
+        if key not in self._same:
+            self._same[key] = one == other
+        return self._same[key]
 
     def _differences(self, old: Any, new: Any) -> list[str]:
         key = id(old), id(new)
@@ -216,7 +231,11 @@ def _pairs(
     """
     pairs: dict[tuple[str, str], tuple[ResolvedRoute, ResolvedRoute]] = {}
     left = dict(old)
-    for said in (_name_and_match, _match, _name):
+    for key, route in new.items():
+        same = old.get(key)
+        if same is not None and (_matched(same) == _matched(route) or same.match == route.match):
+            pairs[key] = left.pop(key), route
+    for said in (_match, _name):
         known: dict[Any, tuple[str, str]] = {}
         for key, route in left.items():
             known.setdefault((said(route), key[1]), key)
@@ -225,10 +244,6 @@ def _pairs(
             if found is not None:
                 pairs[key] = left.pop(found), route
     return pairs
-
-
-def _name_and_match(route: ResolvedRoute) -> Any:
-    return route.name, route.match
 
 
 def _match(route: ResolvedRoute) -> Any:

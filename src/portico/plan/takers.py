@@ -50,28 +50,42 @@ def opened(old: Iterable[ResolvedRoute], new: Iterable[ResolvedRoute]) -> Iterat
     The second may be the first as it is now.
     """
     old, new = tuple(old), tuple(new)
+    if not any(map(_asks, old)) or not any(map(_is_open, new)):
+        return
     before, after = Takers(old), Takers(new)
     told: set[_Key] = set()
-    for route in (*new, *old):
-        if route.is_variant or route.is_fallback or is_pattern(route.path):
-            continue
-        for host in route.hosts or ("",):
-            pairs = _pair(before, after, host, route)
-            for first, second in pairs:
-                if (first.name, second.name) not in told:
-                    told.add((first.name, second.name))
-                    yield first, second
+    for host, path in _asked_for((*new, *old)):
+        for first, second in _pair(before, after, host, path):
+            if (first.name, second.name) not in told:
+                told.add((first.name, second.name))
+                yield first, second
 
 
-def _pair(
-    before: Takers, after: Takers, host: str, route: ResolvedRoute
-) -> Iterator[tuple[ResolvedRoute, ResolvedRoute]]:
-    path, exact = literal_of(route.path), is_exact(route.path)
-    first = next(before.of(host, path, exact=exact), None)
-    if first is None or "auth" not in first.policies:
+def _asks(route: ResolvedRoute) -> bool:
+    return "auth" in route.policies
+
+
+def _is_open(route: ResolvedRoute) -> bool:
+    return "auth" not in route.policies and route.answer is None
+
+
+def _asked_for(routes: Iterable[ResolvedRoute]) -> dict[_Key, None]:
+    """The hosts and paths that routes are for, each once."""
+    return {
+        (host, route.path): None
+        for route in routes
+        if not (route.is_variant or route.is_fallback or is_pattern(route.path))
+        for host in route.hosts or ("",)
+    }
+
+
+def _pair(before: Takers, after: Takers, host: str, path: str) -> Iterator[tuple[ResolvedRoute, ResolvedRoute]]:
+    literal, exact = literal_of(path), is_exact(path)
+    first = next(before.of(host, literal, exact=exact), None)
+    if first is None or not _asks(first):
         return
-    for second in after.of(host, path, exact=exact):
-        if "auth" not in second.policies and second.answer is None:
+    for second in after.of(host, literal, exact=exact):
+        if _is_open(second):
             yield first, second
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from portico.core.consumers import Consumers
 from portico.observe.families import Counter
@@ -24,7 +24,7 @@ from portico.policies.ip_filter import IpFilterSettings, build_ip_filter
 from portico.policies.mcp import McpSettings, build_first_contact, build_mcp
 from portico.policies.plugins.lifecycle import Placed, PluginSet
 from portico.policies.plugins.settings import PluginList
-from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
+from portico.policies.policy import Chain, Context, Guards, Hooks, Pending, Policy, State
 from portico.policies.rate_limit import (
     RateLimitSettings,
     build_after_auth,
@@ -44,7 +44,8 @@ class Step:
     """One step of the order: its configuration key, its settings, and what builds the policy from them.
 
     One that `marks` belongs to every response: a refusal that comes before all policies passes it too. One that is a
-    `rest` is no place before or behind which plugins stand: that is where the key is first.
+    `rest` is no place before or behind which plugins stand: that is where the key is first. One that `guards` looks at
+    nothing but who asks for what, and counts nothing: it may be asked again.
     """
 
     key: str
@@ -52,21 +53,22 @@ class Step:
     build: Callable[[Any, Context], Policy | Hooks | None]
     marks: bool = False
     rest: bool = False
+    guards: bool = False
 
 
 STEPS: Final = (
     Step("compress", CompressSettings, build_compress, marks=True),
     Step("headers", HeadersSettings, build_before_all, marks=True),
-    Step("ip_filter", IpFilterSettings, build_ip_filter),
-    Step("deny", DenyRules, build_deny),
-    Step("cors", CorsSettings, build_cors, marks=True),
+    Step("ip_filter", IpFilterSettings, build_ip_filter, guards=True),
+    Step("deny", DenyRules, build_deny, guards=True),
+    Step("cors", CorsSettings, build_cors, marks=True, guards=True),
     Step("mcp", McpSettings, build_first_contact),
     Step("rate_limit", RateLimitSettings, build_before_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_before_auth),
-    Step("auth", AuthSettings, build_auth),
-    Step("deny", DenyRules, build_deny_behind_auth),
+    Step("auth", AuthSettings, build_auth, guards=True),
+    Step("deny", DenyRules, build_deny_behind_auth, guards=True),
     Step("headers", HeadersSettings, build_behind_auth),
-    Step("authorize", AuthorizeSettings, build_authorize),
+    Step("authorize", AuthorizeSettings, build_authorize, guards=True),
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_after_auth),
     Step("rate_limit", RateLimitSettings, build_cost_fields, rest=True),
@@ -91,11 +93,18 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
 ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
 """The policies that are on where nothing is said about them."""
 
+_BEGUN_ANEW: Final = ("mcp", "plugins", "validate")
+"""Policies that may refuse, and that nobody can ask again about a request that they have seen."""
+
 GATEWAY_KEYS: Final = frozenset({"compress", "cors", "deny", "errors", "headers", "ip_filter", "plugins", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token.
 
 Of plugins these are the ones that say so themselves.
 """
+
+
+Made: TypeAlias = Callable[[str, str, "Policy | Hooks"], "Policy | Hooks"]
+"""What becomes of a policy that is built, with its key and the scope of its settings."""
 
 
 def build_chain(
@@ -114,11 +123,12 @@ def build_chain(
     costs: Counter | None = None,
     directory: Consumers = Consumers(),  # noqa: B008 - it is immutable
     is_own: bool = False,
+    made: Made = lambda key, scope, policy: policy,  # noqa: ARG005
 ) -> Chain:
     """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those.
 
     `plugins` are users' policies that are open, `pages` are compiled already. `is_own` says that the route is an
-    endpoint of the gateway's own.
+    endpoint of the gateway's own. `made` gives what takes the place of a policy.
     """
     placed = plugins.by_scope.get(settings["plugins"][1], []) if plugins and "plugins" in settings else []
     if is_own:
@@ -127,6 +137,7 @@ def build_chain(
     intercepting = pages.hooks if pages is not None and not is_own else None
     chain: list[Policy | Hooks] = [] if intercepting is None else [intercepting]
     marks: list[Policy | Hooks] = []
+    guards: list[Policy | Hooks] = []
     missing = missing_credentials(settings["auth"][0]) if "auth" in settings else None
     for step, before in zip(STEPS, slots, strict=False):
         chain += before
@@ -138,11 +149,28 @@ def build_chain(
             own = *counted, denied, costs, directory, missing, _added(settings), "mcp" in settings
             policy = step.build(written, Context(scope, state, consumers, shared, table, *own))
             if policy is not None:
+                policy = made(step.key, scope, policy)
                 chain.append(policy)
                 if step.marks:
                     marks.append(policy)
+                if step.guards:
+                    guards.append(policy)
     chain += slots[-1]
-    return Chain.of(chain, marks)
+    return Chain.of(chain, marks, _guards(guards, settings, directory))
+
+
+def _guards(
+    policies: Sequence[Policy | Hooks], settings: Mapping[str, tuple[Any, str]], directory: Consumers
+) -> Guards:
+    """What can be asked again of the policies of a route, and by what it differs from another."""
+    asked = [each.request if isinstance(each, Hooks) else each for each in policies]
+    keys = dict.fromkeys(step.key for step in STEPS if step.guards)
+    written = tuple((key, settings[key][0]) for key in keys if key in settings)
+    others: list[object] = [(key, settings[key][0]) for key in _BEGUN_ANEW if key in settings]
+    if "authorize" in settings and (authorize := settings["authorize"][0]).reads_document:
+        others.append((authorize.operations, authorize.openapi, authorize.unknown))
+    known = (directory,) if "auth" in settings or "authorize" in settings else ()
+    return Guards(tuple(each for each in asked if each is not None), (*written, *known), tuple(others))
 
 
 def _added(settings: Mapping[str, tuple[Any, str]]) -> frozenset[bytes] | None:
@@ -172,7 +200,7 @@ def _slots(placed: Sequence[Placed]) -> list[list[Hooks]]:
 
 # fmt: off
 __all__ = [
-    "GATEWAY_KEYS", "ON_BY_DEFAULT", "POLICY_SETTINGS", "STEPS", "Chain", "Context", "Hooks", "Pending", "Policy",
-    "State", "Step", "build_chain",
+    "GATEWAY_KEYS", "ON_BY_DEFAULT", "POLICY_SETTINGS", "STEPS", "Chain", "Context", "Hooks", "Made", "Pending",
+    "Policy", "State", "Step", "build_chain",
 ]
 # fmt: on

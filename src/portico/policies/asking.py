@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from math import inf
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -66,6 +67,12 @@ class Outages:
         self._url = url
         self._count = 0
         self._reported_at = float("-inf")
+
+    def peek(self) -> Outages:
+        """One that reports nothing."""
+        peeked = Outages(self._url)
+        peeked._reported_at = inf
+        return peeked
 
     def refusal(self, error: UnansweredError, request_id: str = "") -> Refusal:
         """Nobody is let in on the word of a service that does not say it."""

@@ -58,8 +58,11 @@ class Measure(Protocol):
     """What holds while Redis does not answer: `local`, `allow` or `deny`."""
     arguments: tuple[bytes, bytes]
     """The script's arguments: where the request has no further limit, and where one follows."""
+    looking: tuple[bytes, bytes]
+    """The same where nothing is to be taken."""
     numbers: bytes
     """The first two of these."""
+    kind: Kind
 
     def redis_key(self, key: str) -> bytes:
         """The name in Redis of the state of a key, as a bulk string."""
@@ -120,6 +123,7 @@ class _Named:
         self.numbers = argument(b"%d" % allowed) + argument(how.encode())
         taken = b"0" if kind.is_paid else b""
         self.arguments = self.numbers + argument(taken + b"."), self.numbers + argument(taken + b"+")
+        self.looking = self.numbers + argument(b"0."), self.numbers + argument(b"0+")
         self.redis_key = remembered(_REMEMBERED)(
             lambda key: argument(key_value(key).join(redis_name).encode())  # a returning client is formatted once
         )

@@ -144,6 +144,19 @@ class ResponseHooks:
 
 
 @dataclass(frozen=True, slots=True)
+class Guards:
+    """What decides who may use a route, as far as it can be asked again while an exchange is under way.
+
+    `settings` are those of `policies`, by their keys, and all that is known of consumers where these count. `others`
+    are settings of what cannot be asked again, such as users' policies: an exchange is begun anew where these differ.
+    """
+
+    policies: tuple[Policy, ...] = ()
+    settings: tuple[object, ...] = ()
+    others: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A route's policies, compiled: what requests pass in order, and what their attempts and responses pass.
 
@@ -157,9 +170,15 @@ class Chain:
     response_hooks: ResponseHooks | None = None
     edits_requests: bool = False
     holds: tuple[Callable[[Exchange], None], ...] = ()
+    guards: Guards = Guards()
 
     @classmethod
-    def of(cls, policies: Sequence[Policy | Hooks], marks: Sequence[Policy | Hooks] = ()) -> Chain:
+    def of(
+        cls,
+        policies: Sequence[Policy | Hooks],
+        marks: Sequence[Policy | Hooks] = (),
+        guards: Guards = Guards(),
+    ) -> Chain:
         """From policies in their order."""
         hooks = [_hooks(each) for each in policies]
         return cls(
@@ -169,6 +188,7 @@ class Chain:
             ResponseHooks(hooks) if any(each.response or each.body for each in hooks) else None,
             any(each.edits_requests or each.body for each in hooks),
             tuple(each.hold for each in hooks if each.hold is not None),
+            guards,
         )
 
 
@@ -231,6 +251,10 @@ class State:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def kept(self, key: object) -> Any:
+        """What is kept under a key, which is not used hereby; None where there is nothing."""
+        return self._kept.get(key)
 
     def asker(self, settings: AskedSettings) -> Asker:
         """What asks the service at an address. Raises CertificateError or OSError for the file of its authorities."""

@@ -432,6 +432,17 @@ class _Question(Pending):
         last = len(asked) - 1
         self.arguments = [measure.arguments[index < last] for index, (measure, _) in enumerate(asked)]
 
+    @property
+    def looking(self) -> list[bytes]:
+        """The script's arguments where it is only to say what is left."""
+        last = len(self.asked) - 1
+        return [measure.looking[index < last] for index, (measure, _) in enumerate(self.asked)]
+
+    @property
+    def takes(self) -> list[bool]:
+        """Which of its measures count requests."""
+        return [not measure.kind.is_paid for measure, _ in self.asked]
+
     def answered(self, left: list[int], clock: float) -> None:
         exchange, shared = self.exchange, self.step.shared
         seconds = [count if count >= 0 else count / 1e6 for count in left]

@@ -34,6 +34,8 @@ from portico.proxy.waiting import WaitingForBody, WaitingForVerdict
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
 _IDS_AT_ONCE: Final = 256
+LONGEST_HOST: Final = 255
+"""Bytes of a Host field that are logged: names of hosts are no longer (RFC 1035, section 2.3.4)."""
 
 
 def _refuse_overload(exchange: Exchange) -> Refusal:  # noqa: ARG001
@@ -100,8 +102,7 @@ class Gateway:
         """The exchange whose record comes next, where there is something to add to it."""
         self._spanned: tuple[Callable[[AccessRecord], None], str]
         """What takes the record that comes next, and the id of its span."""
-        self.log_to(log)
-        self._log_from = log_from
+        self.log_to(log, log_from)
         self._loop = loop
         self._tracer: Tracer | None = None
         self.trace(None)
@@ -145,6 +146,7 @@ class Gateway:
             match = self.snapshot.matcher.find(request, path)
             if isinstance(match, Answer):
                 exchange.match = RouteMatch.nowhere(path, self.snapshot.pages)
+                exchange.finish = partial(self._finish_nowhere, exchange.finish)
                 send_answer(exchange, match)
                 return
             exchange.match = match
@@ -286,9 +288,17 @@ class Gateway:
 
     # ---- off the main path
 
-    def log_to(self, log: Log | None) -> None:
-        """Have this log take the records of exchanges that end from now on."""
-        self._log = log
+    def probe(self, stream: Stream, request: RequestHead) -> Exchange:
+        """An exchange that nobody observes, about which policies may be asked."""
+        exchange = Exchange(stream, request, lambda *_: None)
+        exchange.method = request.method_name
+        exchange.query = b"".join(request.target.partition(b"?")[1:])
+        self._identify(exchange, stream, request)
+        return exchange
+
+    def log_to(self, log: Log | None, log_from: int) -> None:
+        """Have this log take the records of exchanges that end from now on, with this status or above."""
+        self._log, self._log_from = log, log_from
         self._add_record = None if log is None else self._add_detailed if self._details else log.add
 
     def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:
@@ -338,6 +348,23 @@ class Gateway:
 
     def _add_spanned(self, record: AccessRecord) -> None:
         add, record.span_id = self._spanned
+        add(record)
+
+    def _finish_nowhere(
+        self, finish: Callable[[Exchange, str | None], None], exchange: Exchange, failure: str | None
+    ) -> None:
+        """9. Observe an exchange that has no route; its record in the log says for which host it was."""
+        add = self._add_record
+        if add is not None:
+            self._add_record = partial(self._add_with_host, add, exchange)
+        try:
+            finish(exchange, failure)
+        finally:
+            self._add_record = add
+
+    def _add_with_host(self, add: Callable[[AccessRecord], None], exchange: Exchange, record: AccessRecord) -> None:
+        if exchange.request is not None and exchange.request.host:
+            record.host = exchange.request.host[:LONGEST_HOST].decode("latin-1")
         add(record)
 
     def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:

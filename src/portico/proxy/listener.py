@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from portico.core.exchange import Exchange
 from portico.observe.access_log import AccessRecord, Log
 from portico.observe.log_fields import Detail
 from portico.observe.metrics import Metrics
-from portico.proxy.gateway import Gateway, Snapshot
+from portico.proxy.gateway import LONGEST_HOST, Gateway, Snapshot
 from portico.proxy.overload import Overload
-
-_LONGEST_HOST: Final = 255
-"""Bytes of a Host field that are logged: names of hosts are no longer (RFC 1035, section 2.3.4)."""
 
 
 class ListenerGateway(Gateway):
@@ -43,7 +39,7 @@ class ListenerGateway(Gateway):
         request = exchange.request
         record.listener = self._listener
         if request is not None and request.host:
-            record.host = request.host[:_LONGEST_HOST].decode("latin-1")
+            record.host = request.host[:LONGEST_HOST].decode("latin-1")
 
     def _count_here(self, exchange: Exchange) -> None:
         self.metrics.observe_listener(self._listener, exchange.status)

@@ -39,7 +39,7 @@ class Redirect:
         exchange.method = request.method_name
         try:
             self._gateway.identify(exchange, stream, request)
-            send_answer(exchange, self._answer(exchange, request))
+            send_answer(exchange, self.answer(exchange, request))
         except MessageError as error:
             send_answer(exchange, Refusal(error.reason, error.detail))
 
@@ -54,7 +54,8 @@ class Redirect:
         """Answer bytes that are no request."""
         self._gateway.refuse(stream, error, seen)
 
-    def _answer(self, exchange: Exchange, request: RequestHead) -> Answer:
+    def answer(self, exchange: Exchange, request: RequestHead) -> Answer:
+        """What a request gets. Raises MessageError for one that is refused."""
         path, exchange.query = split_target(request.target)
         exchange.match = RouteMatch.nowhere(path)
         segments_of(path)  # an ambiguous path is refused here as in the gateway

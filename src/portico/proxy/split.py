@@ -11,6 +11,7 @@ import re
 from asyncio import AbstractEventLoop
 from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -58,6 +59,12 @@ class SplitWeights:
         self.down: set[int] = set()
         """The sides that were found without an instance that can be used."""
         self.set(None)
+
+    def peek(self) -> SplitWeights:
+        """The same, for whoever asks which side a request takes: what is found there is not noted here."""
+        peeked = copy(self)
+        peeked.down = {*self.down}
+        return peeked
 
     def set(self, sent: Mapping[str, float] | None) -> None:
         """Take weights by the names of the sides, of which those that are not named get 0.

@@ -126,6 +126,14 @@ class Tunnel:
         if self.is_websocket:
             self._send_close_frames("going_away", RESTART)
 
+    def close(self, reason: str, code: int) -> None:
+        """End it: a WebSocket is closed with `code`, any other protocol at once."""
+        if self.is_websocket:
+            self._send_close_frames(reason, code)
+        else:
+            self.exchange.reason = self.exchange.reason or reason
+            self.stream.end()
+
     def finished(self, failure: str | None) -> None:
         """The client's side is over; what it sent last still goes to the service."""
         self.connection.deadlines.forget(self)

@@ -100,6 +100,8 @@ def _items(values: Sequence[Any], indent: str) -> Iterator[str]:
                 yield indent + mark + first[len(indent) + 2 :]
                 yield from others
                 mark = "  "
+        elif isinstance(value, (list, tuple)):
+            yield f"{indent}- {_inline(value)}"
         elif _has_lines(value):
             yield from _literal(f"{indent}-", value, f"{indent}  ")
         else:
@@ -111,6 +113,17 @@ def _flow(values: Sequence[Any]) -> str | None:
     if any(isinstance(value, (Mapping, list, tuple, Noted)) or _has_lines(value) for value in values):
         return None
     return f"[{', '.join(map(_in_flow, values))}]"
+
+
+def _inline(value: Any) -> str:
+    """Any value on one line."""
+    if isinstance(value, Noted):
+        value = value.value
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_in_flow(key)}: {_inline(part)}' for key, part in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_inline, value))}]"
+    return _in_flow(value)
 
 
 def _in_flow(value: Any) -> str:

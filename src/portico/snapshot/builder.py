@@ -33,7 +33,7 @@ from portico.core.proxy_status import ProxyStatus
 from portico.core.route_paths import is_pattern
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
-from portico.policies import State, build_chain
+from portico.policies import Hooks, Made, Policy, State, build_chain
 from portico.policies.cache import PurgeSettings
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
@@ -167,6 +167,8 @@ class SnapshotBuilder:
         self._directory = Consumers()
         self._traces = False
         """Whether exchanges may have spans."""
+        self._made: Made = _as_it_is
+        """What takes the place of each policy."""
         self._version_paths: frozenset[PathVersion] = frozenset()
         self._splits: dict[SplitKey, SplitWeights] = {}
         """The weights of the routes of the snapshot that is being built."""
@@ -223,7 +225,7 @@ class SnapshotBuilder:
         self._splits = coming.splits
         matchers: dict[object, Matcher] = {}
         for listener, routes in config.route_sets():
-            matchers[listener.kind] = yield from self._matcher(config, listener, routes, coming)
+            matchers[listener.kind] = yield from self._matcher(config, listener, routes)
         yield from self.live.adopting(coming)
         self._state.sweep()
         self.documents.keep(documents_wanted(config))
@@ -240,9 +242,7 @@ class SnapshotBuilder:
             of_listeners,
         )
 
-    def _matcher(
-        self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
-    ) -> Steps[Matcher]:
+    def _matcher(self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
         own = self._own_rules(config, listener)
         consumers, own_paths = config.consumer_rates, {rule.path for rule in own}
@@ -253,16 +253,7 @@ class SnapshotBuilder:
             folded = Router(read=folded_segments, form=Pattern.folded)
         self._version_paths = paths_of(routes)
         for written, variants in with_variants(routes):
-            route = self._route(written, self._service_of(written, config, coming), consumers, config)
-            if variants or written.side is not None:
-                others = [
-                    self._route(each, self._service_of(each, config, coming), consumers, config) for each in variants
-                ]
-                if written.choice is not None:
-                    route = self._choosing(written, [route, *others], consumers, config)
-                else:
-                    route = self._splitting([written, *variants], [route, *others], consumers)
-            rule: Rule[Route | LocalRoute] = rule_of(written, route)
+            rule: Rule[Route | LocalRoute] = rule_of(written, self._whole_route(written, variants, consumers, config))
             router.add(rule)
             if folded is not None:
                 folded.add(rule)
@@ -274,6 +265,19 @@ class SnapshotBuilder:
         yield from router.warming()
         challenges = self.challenges if config.gateway.ordered_certificates else None
         return Matcher(router, folded, _NO_ROUTE_HERE if config.gateway.listen else NO_ROUTE, challenges)
+
+    def _whole_route(
+        self, written: ResolvedRoute, variants: Sequence[ResolvedRoute], consumers: Mapping[str, Any], config: Config
+    ) -> Route:
+        """A route with those to further versions of its service, or sides of its split."""
+        coming = self._coming
+        route = self._route(written, self._service_of(written, config, coming), consumers, config)
+        if not variants and written.side is None:
+            return route
+        others = [self._route(each, self._service_of(each, config, coming), consumers, config) for each in variants]
+        if written.choice is not None:
+            return self._choosing(written, [route, *others], consumers, config)
+        return self._splitting([written, *variants], [route, *others], consumers)
 
     def _service_of(self, written: ResolvedRoute, config: Config, coming: Coming) -> Service:
         """The service of a route, or what stands for one; each is made once."""
@@ -596,6 +600,7 @@ class SnapshotBuilder:
             costs=metrics.costs,
             directory=self._directory,
             is_own=is_own,
+            made=self._made,
         )
         return parts_of(chain, written, pages, is_own=is_own, traces=self._traces and not is_own)
 
@@ -665,6 +670,10 @@ class SnapshotBuilder:
             handling = self._own_handling(self._answering, {**parts, "policies": policies}, config)
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             yield Rule(path, route, methods=_READS, exact=True, fallback=True)
+
+
+def _as_it_is(key: str, scope: str, policy: Policy | Hooks) -> Policy | Hooks:  # noqa: ARG001
+    return policy
 
 
 def _methods(names: Sequence[str]) -> frozenset[bytes]:

@@ -45,6 +45,7 @@ def parts_of(
     hooks = chain.response_hooks
     return {
         "policies": chain.requests,
+        "guards": chain.guards,
         "marks": chain.marks,
         "holds": chain.holds,
         "response_hooks": hooks,

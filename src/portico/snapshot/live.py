@@ -16,6 +16,7 @@ from weakref import WeakSet
 from portico.config import Config, MaxRequests, ServiceSettings, Upstream
 from portico.core.fields import RESPONSE_NOTED
 from portico.core.found import Found
+from portico.core.overrides import Override
 from portico.net.addresses import Network
 from portico.proxy.split import SplitWeights
 from portico.snapshot.compiled import latency_wanted, trip_of
@@ -84,6 +85,8 @@ class LiveServices:
         self._found: dict[str, Sequence[Found]] = {}
         """The instances that registered, by service."""
         self._sent_weights: Mapping[str, Mapping[str, float]] = {}
+        self._overrides: Mapping[tuple[str, str], Override] = {}
+        """What somebody has said about instances, by upstream key and URL; also of those that are not there now."""
         self._by_url: dict[tuple[str, str], list[Instance]] | None = None
         """The current instances by upstream key and URL; None from a change until they are next needed."""
         self.asked: WeakSet[Instance] = WeakSet()
@@ -135,6 +138,7 @@ class LiveServices:
                 instance.reachability = Reachability(key, settings.url)
                 for known in self._at(key, settings.url):
                     instance.follow(known)
+            self._override(instance, key, settings.url)
             instance.is_backup = settings.backup
             instance.rebound(upstream.idle_connection_timeout, upstream.max_connections)
             instance.latency = (instance.latency or Latency()) if wants_latency else None
@@ -164,6 +168,10 @@ class LiveServices:
         weights = coming[key] = coming.get(key) or self._current.splits.get(key) or SplitWeights(written)
         return weights
 
+    def service(self, name: str, version: str | None) -> Service:
+        """A service of the current snapshot, or a version of one. Raises KeyError."""
+        return self._current.services[name, version]
+
     def add(self, service: Service) -> None:
         """Have a service of the coming snapshot follow its instances: breakers may open and close meanwhile."""
         self._services.append(service)
@@ -182,6 +190,7 @@ class LiveServices:
         self._current, self._by_url = coming, None
         self._services = [*coming.services.values()]
         self.apply_weights()
+        self._apply_overrides()
         self._remove({each: known for each, known in current.instances.items() if each not in coming.instances})
 
     # ---- changes between snapshots
@@ -242,6 +251,25 @@ class LiveServices:
             shares = sent.get(route)
             if shares is not None and shares.keys() <= weights.written.keys():
                 weights.set(shares)
+
+    def override(self, overrides: Sequence[Override]) -> None:
+        """All that somebody has said about instances: it holds for those that there are now, and that will come."""
+        self._overrides = {each.identity: each for each in overrides}
+        self._apply_overrides()
+
+    def _apply_overrides(self) -> None:
+        changed = [each for (key, url, _), each in self._current.instances.items() if self._override(each, key, url)]
+        for service in self._services if changed else ():
+            if not set(changed).isdisjoint(service.instances):
+                service.weigh()
+
+    def _override(self, instance: Instance, key: str, url: str) -> bool:
+        """Whether that changed something."""
+        said = self._overrides.get((key, url))
+        wanted = (False, None) if said is None else (said.is_drained, said.weight)
+        is_new = (instance.is_drained, instance.weight) != wanted
+        instance.is_drained, instance.weight = wanted
+        return is_new
 
     def learn_weights(self, sent: Mapping[str, Mapping[str, float]]) -> None:
         """The same from the coming snapshot on alone."""

@@ -34,9 +34,9 @@ def split_of(written: ResolvedRoute, weights: SplitWeights) -> Split:
     """What chooses the side of a route's requests."""
     choice = written.split
     assert choice is not None
-    number_of, rules, diverts = _number_of(written, choice.sticky), _rules(choice), choice.otherwise == "others"
-    kind = Split if number_of or rules else EvenSplit
-    return kind(written.name, weights, number_of, rules, diverts=diverts)
+    number, rules, diverts = number_of(written, choice.sticky), rules_of(choice), choice.otherwise == "others"
+    kind = Split if number or rules else EvenSplit
+    return kind(written.name, weights, number, rules, diverts=diverts)
 
 
 def behind_choice(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def number_cookie_of(written: ResolvedRoute) -> NumberCookie | None:
     return NumberCookie(sticky.cookie, "/", sticky.max_age)
 
 
-def _number_of(written: ResolvedRoute, sticky: SideStickySettings | None) -> NumberOf | None:
+def number_of(written: ResolvedRoute, sticky: SideStickySettings | None) -> NumberOf | None:
+    """What gives each client the number by which it stays on one side; None where none does."""
     if sticky is None:
         return None
     cookie = number_cookie_of(written)
@@ -83,7 +84,8 @@ def _cookie_path(written: ResolvedRoute) -> str:
     return path if _PLAIN_PATH.fullmatch(path) else "/"
 
 
-def _rules(choice: SplitChoice) -> list[Rule]:
+def rules_of(choice: SplitChoice) -> list[Rule]:
+    """What has a request take a side before any weight counts."""
     return [(index, _met(side)) for index, side in enumerate(choice.sides) if side.has_rules]
 
 

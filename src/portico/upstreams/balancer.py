@@ -35,6 +35,9 @@ class Balancer(Protocol[M]):
         same member every time: sets may change more often than requests arrive.
         """
 
+    def peek(self) -> Balancer[M]:
+        """One that would choose as this one now, for whoever asks what it does: its choices change nothing here."""
+
 
 MakeBalancer: TypeAlias = Callable[[Sequence[M], Sequence[int]], Balancer[M]]
 """Makes a balancer of members and their weights."""

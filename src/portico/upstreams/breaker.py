@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from random import uniform
 from typing import Final
@@ -149,6 +150,12 @@ class Breaker:
     def faulted(self) -> None:
         """The notification that one may try may be incomplete: send it again."""
         self._deadlines.set(self, time.monotonic() + _AGAIN)
+
+    def peek(self) -> Breaker:
+        """One in the same state, which nothing changes: for whoever asks what would become of an exchange."""
+        peeked = copy(self)
+        peeked.alert = False
+        return peeked
 
     def retire(self) -> None:
         """The instance is gone, or has no breaker any more."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
@@ -77,6 +78,11 @@ class ConsistentHash(Generic[M]):
         """Keys need no state; requests without one go on round robin."""
         if isinstance(previous, ConsistentHash):
             self._round_robin.follow(previous._round_robin)
+
+    def peek(self) -> ConsistentHash[M]:
+        peeked = copy(self)
+        peeked._round_robin = self._round_robin.peek()
+        return peeked
 
 
 def _hash(data: bytes) -> int:

@@ -65,6 +65,10 @@ class Instance:
         self.healthy = True
         self.is_backup = False
         """Whether it is used only while none of the others can be."""
+        self.is_drained = False
+        """Whether somebody has said that it gets no new exchange, not even of those that belong to it."""
+        self.weight: int | None = None
+        """The weight that somebody has given it, in place of the one that is written."""
         self.in_flight = 0
         self.idle_time = 4.0
         self.breaker: Breaker | None = None
@@ -91,6 +95,7 @@ class Instance:
         The breaker begins anew: it may be the TLS that failed.
         """
         self.healthy = self.healthy and previous.healthy
+        self.is_drained, self.weight = previous.is_drained, previous.weight
         self.latency = previous.latency
         self.answered_at, self.returned = previous.answered_at, previous.returned
         self.backoff_until = previous.backoff_until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Generic
 
 from portico.core.exchange import Exchange
@@ -40,6 +41,11 @@ class LeastConnections(Generic[M]):
             old = known.get(id(member))
             if old is not None:
                 self._credit[index] = previous._credit[old] * self._weights[index] // previous._weights[old]
+
+    def peek(self) -> LeastConnections[M]:
+        peeked = copy(self)
+        peeked._credit = [*self._credit]
+        return peeked
 
     def _turn(self, indexes: list[int]) -> int:
         """The next one among equals: smooth weighted round robin, with credit that outlasts the choice."""

@@ -63,6 +63,12 @@ class Limit:
         self.running -= 1
         self._admit()
 
+    def peek(self) -> Limit:
+        """As many permits and places as there are now, for whoever asks whether there is one: none is taken here."""
+        peeked = Limit(self.most, self.queue_size - len(self.waiting), self.timeout)
+        peeked.running = max(self.running, self.most) if self.waiting else self.running
+        return peeked
+
     def resize(self, most: int) -> None:
         """Change the number of permits; those granted stay."""
         self.most = most

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import copy
 from random import random
 from typing import Final, Generic
 
@@ -24,10 +25,11 @@ class PowerOfTwo(Generic[M]):
     A member of which nothing is known, or nothing any more, costs nothing: it is measured by the next exchange.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_measures", "_pairs")
 
     def __init__(self, members: Sequence[M], weights: Sequence[int]) -> None:
         self._pairs = list(zip(members, weights, strict=True))
+        self._measures = True
 
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:  # noqa: ARG002
         """The better of two members that are not `excluded`."""
@@ -46,12 +48,17 @@ class PowerOfTwo(Generic[M]):
         cost, other_cost = _cost(*one, now), _cost(*other, now)
         if other_cost < cost:
             one, cost = other, other_cost
-        if cost == 0.0 and one[0].latency is not None:
+        if cost == 0.0 and one[0].latency is not None and self._measures:
             one[0].latency.assume(_UNKNOWN, now)
         return one[0]
 
     def follow(self, previous: object) -> None:
         """No state here: the members hold the latencies."""
+
+    def peek(self) -> PowerOfTwo[M]:
+        peeked = copy(self)
+        peeked._measures = False
+        return peeked
 
 
 def _cost(member: M, weight: int, now: float) -> float:

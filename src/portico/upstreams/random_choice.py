@@ -36,3 +36,6 @@ class RandomChoice(Generic[M]):
 
     def follow(self, previous: object) -> None:
         """No state."""
+
+    def peek(self) -> RandomChoice[M]:
+        return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from math import gcd
 from random import randrange
 from typing import Final, Generic, TypeVar
@@ -44,6 +45,9 @@ class RoundRobin(Generic[T]):
             self._next = previous._next
         elif self._cycle:
             self._next = randrange(len(self._cycle))  # noqa: S311 - it need not be unpredictable
+
+    def peek(self) -> RoundRobin[T]:
+        return copy(self)
 
 
 def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import gcd
-from typing import Final
+from typing import Any, Final
 
 from portico.core.exchange import Exchange
 from portico.core.messages import IDEMPOTENT
@@ -18,7 +19,7 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.limit import Limit
 from portico.upstreams.round_robin import RoundRobin
-from portico.upstreams.sticky import Sticky
+from portico.upstreams.sticky import Choose, Sticky
 from portico.wire.deadlines import NEVER, Deadlines
 
 _AGAIN: Final = 1.0
@@ -142,10 +143,16 @@ class Service:
         One of weight 0 is checked as the others, and gets no requests.
         """
         self.instances = [instance for instance, _ in instances]
-        divisor = gcd(*(weight for _, weight in instances)) or 1
-        self._weights = {instance: weight // divisor for instance, weight in instances}
+        self._written = dict(instances)
         self.authorities = frozenset(instance.address.authority.lower().encode() for instance in self.instances)
         self.speaks_tls = any(instance.address.tls for instance in self.instances)
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Go by the weights that hold now: those that are written, where nobody has said otherwise."""
+        weights = {instance: _weight(instance, written) for instance, written in self._written.items()}
+        divisor = gcd(*weights.values()) or 1
+        self._weights = {instance: weight // divisor for instance, weight in weights.items()}
         self.refresh()
 
     def refresh(self) -> None:
@@ -160,7 +167,8 @@ class Service:
             balancer.follow(self._balancer)
         self._balancer, self.choose = balancer, balancer.choose
         if self.sticky is not None:  # one of weight 0 and a backup keep the requests that belong to them
-            self.choose = self.sticky.over(balancer.choose, {*available, *_unejected(self.instances)})
+            keeping = [instance for instance in _unejected(self.instances) if not instance.is_drained]
+            self.choose = self.sticky.over(balancer.choose, {*available, *keeping})
         if any(share < _WHOLE for share in shares):
             self._deadlines.set(self, now + self._balancing.slow_start / _WHOLE)
 
@@ -194,7 +202,35 @@ class Service:
 
     def opens_in(self, now: float) -> float | None:
         """If only breakers keep requests from it, seconds until one lets them pass again; else None."""
-        return min((i.breaker.seconds_left(now) for i in self.instances if i.healthy and i.breaker), default=None)
+        closed = (i.breaker for i in self.instances if i.healthy and i.breaker is not None and self._weights[i])
+        return min((breaker.seconds_left(now) for breaker in closed), default=None)
+
+    def peek(self, double: Callable[[Instance], Instance]) -> Service:
+        """One that would do now what this one does, for whoever asks: nothing that becomes of it changes this one.
+
+        `double` gives what stands for an instance there.
+        """
+        peeked, doubles = copy(self), {each: double(each) for each in self.instances}
+        originals = {each: original for original, each in doubles.items()}
+        balancer, sticky = self._balancer, self.sticky
+        assert balancer is not None
+        choose_now: Choose = balancer.peek().choose
+        if sticky is not None:
+            peeked.sticky = sticky = sticky.peek()
+            choose_now = sticky.over(choose_now, {*self.available, *_unejected(self.instances)})
+
+        def choose(excluded: Sequence[Instance], exchange: Exchange) -> Instance | None:
+            chosen = choose_now([originals[each] for each in excluded], exchange)
+            return None if chosen is None else doubles[chosen]
+
+        peeked.choose = choose
+        peeked.instances = [*originals]
+        peeked.available = [doubles[each] for each in self.available]
+        peeked._weights = {doubles[each]: weight for each, weight in self._weights.items()}
+        peeked.limit = None if self.limit is None else self.limit.peek()
+        peeked.hedging = peeked.failover = None
+        peeked.budget, peeked.hedges = copy(self.budget), copy(self.hedges)
+        return peeked
 
     @property
     def _backups(self) -> list[Instance]:
@@ -247,9 +283,22 @@ class Service:
             elif warms_up and self._warmth(instance, now) < _WHOLE:
                 yield instance, InstanceState.SLOW_START
 
+    def weight_of(self, instance: Instance) -> int:
+        """Its weight, as a share of all weights without what they have in common."""
+        return self._weights[instance]
+
+    @property
+    def balancing(self) -> type[Any]:
+        """The kind of its balancer."""
+        return type(self._balancer)
+
     def full(self) -> list[Instance]:
         """The instances that have reached their connection limit."""
         return [instance for instance in self.instances if instance.in_flight >= instance.max_connections]
+
+
+def _weight(instance: Instance, written: int) -> int:
+    return 0 if instance.is_drained else written if instance.weight is None else instance.weight
 
 
 def _unejected(instances: Sequence[Instance]) -> list[Instance]:

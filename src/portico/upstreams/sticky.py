@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Final, TypeAlias
 
 from portico.core.exchange import Exchange
@@ -40,6 +41,10 @@ class Sticky:
     def named(self, exchange: Exchange) -> Instance | None:
         """The instance that a request names, if it may be used."""
         raise NotImplementedError
+
+    def peek(self) -> Sticky:
+        """The same, for whoever asks which instance that is: nothing is noted for it."""
+        return copy(self)
 
 
 class CookieSticky(Sticky):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from hashlib import blake2b
 from typing import Final
 
@@ -62,12 +63,30 @@ class Bindings:
             del self._known[next(iter(self._known))]
         self._known[digest] = _Binding(instance, now)
 
+    def peek(self) -> Bindings:
+        """The same, for whoever asks who issued a value, which is not used hereby."""
+        return _Peeked(self)
+
+    def known(self, digest: bytes) -> _Binding | None:
+        """What is known of a value."""
+        return self._known.get(digest)
+
     def age(self, now: float) -> None:
         """Forget those that were not used for `ttl` seconds."""
         for digest, binding in list(self._known.items()):
             if now - binding.used_at <= self.ttl:
                 break
             del self._known[digest]
+
+
+class _Peeked(Bindings):
+    def __init__(self, of: Bindings) -> None:
+        super().__init__(of.ttl)
+        self._of = of
+
+    def get(self, digest: bytes, now: float) -> _Binding | None:
+        binding = self._of.known(digest)
+        return None if binding is None or now - binding.used_at > self.ttl else binding
 
 
 class IssuedSticky(Sticky):
@@ -121,6 +140,12 @@ class IssuedSticky(Sticky):
         self._bindings.put(digest, instance, now)
         if self.shared is not None:
             self.shared.put(self.redis_key(digest), instance, self._bindings.ttl)
+
+    def peek(self) -> IssuedSticky:
+        """It asks nobody else: what this worker does not know is not known."""
+        peeked = copy(self)
+        peeked._bindings, peeked.shared = self._bindings.peek(), None
+        return peeked
 
     def redis_key(self, digest: bytes) -> bytes:
         """Where Redis keeps who issued a value."""

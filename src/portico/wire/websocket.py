@@ -15,8 +15,10 @@ PROTOCOL: Final = b"websocket"
 
 GOING_AWAY: Final = 1001
 """Status of a close frame (section 7.4.1): this connection has come to its end."""
+POLICY_VIOLATION: Final = 1008
+"""The same: the client may not go on."""
 RESTART: Final = 1012
-"""The same of the registry that the section names: the server restarts, and the client may connect anew.
+"""One of the registry that the section names: the server restarts, and the client may connect anew.
 
 Some take 1001 for an end that is meant: JupyterLab does not connect anew, and a loop over `websockets` just ends.
 """

@@ -8,11 +8,16 @@ import pytest
 
 from portico.config import HealthCheckSettings
 from portico.processes.control.check import Check
+from portico.processes.control.prober import Finding
 
 
 def check(healthy_after: int, unhealthy_after: int) -> Check:
     settings = HealthCheckSettings(healthy_after=healthy_after, unhealthy_after=unhealthy_after)
     return Check("gemini", "gemini", cast(Any, None), settings, cast(Any, None))
+
+
+def note(watched: Check, error: str | None) -> bool:
+    return watched.note(Finding(0.1, error), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def test_as_many_results_in_a_row_as_configured_turn_an_instance(
     watched = check(healthy_after, unhealthy_after)
     seen, before = "", True
     for result in results:
-        turned = watched.note(None if result == "+" else "refused")
+        turned = note(watched, None if result == "+" else "refused")
         seen += "+" if watched.healthy else "-"
         assert turned == (watched.healthy != before)
         before = watched.healthy
@@ -55,13 +60,13 @@ def test_the_status_that_proves_health(expect: int | None, status: int, expected
 def test_an_instance_that_has_only_failed_is_not_shown_as_healthy() -> None:
     watched = check(1, 3)
     assert watched.shown_healthy
-    watched.note("refused")
+    note(watched, "refused")
     assert (watched.healthy, watched.shown_healthy) == (True, False)
     other = check(1, 3)
     other.take_over(watched)
     assert not other.shown_healthy
-    watched.note(None)
-    watched.note("refused")
+    note(watched, None)
+    note(watched, "refused")
     assert watched.shown_healthy
     other.take_over(watched)
     assert other.shown_healthy

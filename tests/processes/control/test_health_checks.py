@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -144,6 +145,81 @@ def test_concurrent_reports_share_one_round_of_probes(monkeypatch: pytest.Monkey
         assert (one.asked, other.asked) == (2, 2)
 
     play(scene)
+
+
+def test_of_many_instances_is_reported_what_the_checks_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And how old it is; one that is never checked is asked anew, as far as there are few of these."""
+    monkeypatch.setattr(health_module, "_ASKED", 1)
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        port = other.url.rpartition(":")[2]
+        unchecked = f"{{instances: ['{other.url}', 'http://localhost:{port}'], health_check: false}}"
+        world.health.watch(configured(RARELY, one.url, other.url, services=f", u: {unchecked}"))
+        await one.asked_times(1)
+        await other.asked_times(1)
+        while not all(check.last for check in world.health.checks.values() if check.settings is not None):
+            await asyncio.sleep(0.01)
+        report = await world.health.report()
+        assert statuses(report) == ["healthy", "healthy"]
+        assert all(instance["age"] >= 0 for instance in report["s"]["instances"])
+        assert report["s"]["response_time"] == min(instance["response_time"] for instance in report["s"]["instances"])
+        assert [instance["status"] for instance in report["u"]["instances"]] == ["healthy", "unchecked"]
+        assert "age" not in report["u"]["instances"][0]
+        assert report["u"]["status"] == "healthy"
+        assert (one.asked, other.asked) == (1, 1)
+
+    play(scene)
+
+
+def test_a_check_that_was_late_itself_says_nothing_of_the_instance(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(world: World, hangs: Instance, other: Instance) -> None:
+        hangs.answers.clear()
+        world.health.watch(configured("{path: /health, interval: 20ms, timeout: 400ms, unhealthy_after: 1}", hangs.url))
+        await hangs.asked_times(1)
+        time.sleep(1.0)
+        while not caplog.records:
+            await asyncio.sleep(0.01)
+        assert "do not count" in caplog.records[0].getMessage()
+        assert world.turned.empty()
+        assert await world.turned.get() == ("s", hangs.url, False)  # the next check is on time
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No\r\n\r\n", None),
+        (b"HTTP/1.0 200 OK\r\n\r\nit goes on", None),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "answered 503"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "answered 101"),
+        (b"220 mail.test ESMTP\r\n", "what it answers is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nBad line\r\n\r\n", "what it answers is not HTTP: the response has a line that is no"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "the head of its answer is larger than 64 KiB"),
+        (b"HTTP/1.1 2", "it closed the connection"),
+        (b"", "it closed the connection"),
+    ],
+)
+def test_what_an_instance_may_answer_to_a_check(answer: bytes, error: str | None) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /health?a=b HTTP/1.1\r\nHost: 127.0.0.1:")
+        writer.write(answer)
+        with suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(say, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        world = World()
+        world.health.watch(configured("{path: '/health?a=b', interval: 1h, timeout: 1h}", url))
+        report = (await world.health.report())["s"]["instances"][0]
+        await world.health.close()
+        server.close()
+        assert report.get("error", "").startswith(error or ""), report
+        assert (report["status"] == "healthy") == (error is None)
+
+    asyncio.run(asyncio.wait_for(run(), TIMEOUT))
 
 
 async def looked_at(world: World, instance: Instance) -> None:

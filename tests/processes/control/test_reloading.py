@@ -16,9 +16,11 @@ from portico.processes.control.reloading import ReloadError, Reloading
 def test_it_is_refused_and_others_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading_module, "_READ_TIMEOUT", 0.01)
     ends = threading.Event()
-    state = SimpleNamespace(refused=None)
+    state = SimpleNamespace(refused=None, config=None)
     said: list[str] = []
-    reloading = Reloading(cast(Any, state), cast(Any, None), cast(Any, SimpleNamespace(say=said.append)))
+    runtime = SimpleNamespace(store_refused=lambda _: None)
+    notices = SimpleNamespace(say=said.append)
+    reloading = Reloading(cast(Any, state), cast(Any, runtime), cast(Any, notices))
     monkeypatch.setattr(reloading, "_read", ends.wait)
 
     async def play() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -79,6 +79,10 @@ class Bindings:
         if binding is None:
             return None
         return self._signed(binding) if binding.kind == "jkt" else self._certified(binding)
+
+    def peek(self) -> Bindings:
+        """The same, by which no proof is used up."""
+        return replace(self, replays=self.replays.peek())
 
     def _certified(self, binding: _Binding) -> Proof:
         shown = reported_certificate if self.from_proxies else own_certificate

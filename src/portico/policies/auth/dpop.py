@@ -7,7 +7,9 @@ import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from copy import copy
 from hashlib import blake2b, sha256
+from math import inf
 from typing import Any, Final
 
 from portico.core.exchange import Exchange
@@ -47,6 +49,12 @@ class Replays:
             return False
         self._seen.put(proof, True)
         return True
+
+    def peek(self) -> Replays:
+        """The same, for whoever asks what would be said: no proof is used up by it."""
+        peeked = copy(self)
+        peeked._seen, peeked._turned = self._seen.peek(), inf
+        return peeked
 
 
 def check_proof(exchange: Exchange, token: bytes, thumbprint: str, origin: bytes, replays: Replays) -> None:

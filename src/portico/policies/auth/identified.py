@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from portico.core.caches import ages
 from portico.core.errors import Answer
@@ -74,6 +74,11 @@ class Verified(Generations[bytes, Identity]):
     def age(self, now: float) -> None:  # noqa: ARG002
         """Drop those that have not come lately."""
         self.rotate()
+
+    def peek(self) -> Self:
+        peeked = super().peek()
+        peeked.epoch = object()
+        return peeked
 
 
 def _size_of(identity: Identity) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 from weakref import WeakSet
 
@@ -90,6 +91,10 @@ class RemoteKeys:
         if kid is not None and before is not None and self.keys is before:
             self._unknown.put(kid, time.monotonic())
 
+    def peek(self, asked: Callable[[], None]) -> RemoteKeys:
+        """The same keys, for whoever asks what would be said: `asked` is called where the issuer would be."""
+        return _Peeked(self, asked)
+
     def learn(self, keys: KeySet | None, as_of: float) -> None:
         """Use these keys from now on; None: those that are there, for no others could be had.
 
@@ -108,6 +113,16 @@ class RemoteKeys:
                 coming.set_result(None)
 
 
+class _Peeked(RemoteKeys):
+    def __init__(self, of: RemoteKeys, asked: Callable[[], None]) -> None:
+        super().__init__(lambda: False)
+        self.keys, self._unknown, self._waiting = of.keys, of._unknown.peek(), dict(of._waiting)
+        self._asked = asked
+
+    async def news(self, kid: str | None) -> None:  # noqa: ARG002
+        self._asked()
+
+
 class KeySets:
     """The keys of all issuers in this process, by where they are published.
 
@@ -123,6 +138,15 @@ class KeySets:
         if source not in self._sets:
             self._sets[source] = RemoteKeys(lambda: self.ask(source))
         return self._sets[source]
+
+    def peek(self, asked: Callable[[str], None]) -> KeySets:
+        """The same, for whoever asks what would be said: `asked` is called with the address of an issuer that would
+        be asked.
+        """
+        peeked = KeySets()
+        for source, keys in self._sets.items():
+            peeked._sets[source] = keys.peek(partial(asked, source.address))
+        return peeked
 
     def learn(self, source: KeySource, document: bytes, as_of: float) -> None:
         """A source published this at that monotonic time, which processes share; empty: it could not be fetched."""

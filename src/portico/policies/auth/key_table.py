@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from copy import copy
 from typing import Final
 from weakref import WeakSet
 
@@ -89,7 +90,19 @@ class KeyTable:
         finally:
             self._waiting.discard(coming)
 
+    def peek(self) -> KeyTable:
+        """The same keys, for whoever asks what would be said: none of them is used by that, and nothing waited for."""
+        peeked = copy(self)
+        peeked.__class__ = _Peeked
+        peeked.dependent, peeked.used, peeked._waiting = WeakSet(), {}, set()
+        return peeked
+
     def take_used(self) -> dict[str, int]:
         """When keys were used since this was last asked."""
         used, self.used = self.used, {}
         return used
+
+
+class _Peeked(KeyTable):
+    async def arrival(self) -> None:
+        """What is not known yet is not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from copy import copy
 from functools import partial
 from typing import Any, Final, Protocol
 from weakref import WeakSet
@@ -102,8 +103,20 @@ class RevokedTokens:
         finally:
             self._waiting.discard(coming)
 
+    def peek(self) -> RevokedTokens:
+        """The same, for whoever asks what would be said: nothing depends on it, and nothing is waited for."""
+        peeked = copy(self)
+        peeked.__class__ = _Peeked
+        peeked.dependent, peeked._waiting = WeakSet(), set()
+        return peeked
+
     def age(self, now: float) -> None:  # noqa: ARG002
         """Drop what has ended by itself meanwhile."""
         today = time.time()
         self._names = {name: until for name, until in self._names.items() if until > today}
         self._consumers = {name: each for name, each in self._consumers.items() if each.until > today}
+
+
+class _Peeked(RevokedTokens):
+    async def arrival(self) -> None:
+        """What is not known yet is not known."""

@@ -58,6 +58,10 @@ class CodedForms:
             self.put(key, found)
         return found
 
+    def peek(self) -> CodedForms:
+        """One of its own: what is known is only faster."""
+        return CodedForms(self._most)
+
     def _forget(self, key: Key) -> None:
         self._size -= _size(key, self._forms.pop(key))
         self._used.discard(key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from math import inf
 from typing import Final
 
 from portico.core.caches import ages
@@ -49,6 +51,10 @@ class Buckets:
     def charge(self, key: str, tokens: int, now: float) -> None:
         """Take tokens whether they are there or not: what is missing has to come back before there is one again."""
         self._note(key, max(self._full_at(key), now) + tokens * self.interval)
+
+    def peek(self) -> Buckets:
+        """The same buckets, for whoever asks what is in them: what is taken there is not taken here."""
+        raise NotImplementedError
 
     def _full_at(self, key: str) -> float:
         """The moment stored for a key; one in the past where there is none."""
@@ -109,6 +115,11 @@ class TokenBuckets(Buckets):
     def charge(self, key: str, tokens: int, now: float) -> None:
         super().charge(key, tokens, now)
         self._fill_time = max(self._fill_time, self._full_at(key) - now)
+
+    def peek(self) -> TokenBuckets:
+        peeked = copy(self)
+        peeked._entries, peeked._rotated = self._entries.peek(), inf
+        return peeked
 
     def _full_at(self, key: str) -> float:
         return self._entries.get(key) or 0.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from sys import getsizeof
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -71,3 +72,28 @@ class Generations(Generic[K, V]):
         self.old = self.young
         self.young = {}
         self._size = 0
+
+    def peek(self) -> Self:
+        """One with the same entries, for whoever asks what would become of them: whatever does, these stay."""
+        peeked = copy(self)
+        peeked.young, peeked.old, peeked._size = {}, _Below(self.young, self.old), 0
+        return peeked
+
+
+class _Below(dict[Any, Any]):
+    """The entries of others, as an old generation of which nothing is taken."""
+
+    def __init__(self, young: dict[Any, Any], old: dict[Any, Any]) -> None:
+        super().__init__()
+        self._young, self._old = young, old
+        self._gone: set[Any] = set()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        if key in self._gone:
+            return default
+        self._gone.add(key)
+        value = self._young.get(key)
+        return self._old.get(key, default) if value is None else value

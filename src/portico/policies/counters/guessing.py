@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import Final, NamedTuple, TypeAlias
 
 from portico.core.clients import client_of
@@ -64,6 +65,12 @@ class Guessing:
         pair = (_short(name), client_of(address))
         self._free_at.discard(pair)
         self._known.put(pair, True)
+
+    def peek(self) -> Guessing:
+        """The same, for whoever asks what would be said: no attempt is counted for it."""
+        peeked = copy(self)
+        peeked._free_at, peeked._known = self._free_at.peek(), self._known.peek()
+        return peeked
 
     def _counted(self, name: str, address: str) -> list[tuple[_Key, _Pace]]:
         name, client = _short(name), client_of(address)

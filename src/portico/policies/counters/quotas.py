@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 
 from portico.core.caches import ages
 from portico.policies.counters.buckets import CAPACITY
@@ -54,6 +55,12 @@ class Quotas:
         """Count so much, whether it is left or not."""
         self._begin_period(now)
         self._counts.put(key, (self._counts.get(key) or 0) + amount)
+
+    def peek(self) -> Quotas:
+        """The same counts, for whoever asks what is left: what is counted there is not counted here."""
+        peeked = copy(self)
+        peeked._counts = self._counts.peek()
+        return peeked
 
     def _begin_period(self, now: float) -> None:
         if not self._begin <= now < self._end:

@@ -104,6 +104,13 @@ class BucketTable:
         self.names[slot] = name
         return slot
 
+    def moment_of(self, name: int) -> float:
+        """When a bucket will be full, or was; nothing is locked or changed for it."""
+        first = name % self._groups * _GROUP
+        group = self.names[first : first + _GROUP].tolist()
+        moment: float = self.moments[first + group.index(name)] if name in group else 0.0
+        return moment
+
 
 class SharedBuckets(Buckets):
     """The buckets of one limit; `limit` is its name, the same in every worker."""
@@ -150,6 +157,9 @@ class SharedBuckets(Buckets):
         finally:
             table.unlock(lock)
 
+    def peek(self) -> Buckets:
+        return _Peeked(self, self._table, self._limit)
+
     def _full_at(self, key: str) -> float:
         table = self._table
         name, slot = self._find(key)
@@ -176,3 +186,28 @@ class SharedBuckets(Buckets):
         slot = self._table.slot_of(name)
         self._known.put(key, (name, slot))
         return slot
+
+
+class _Peeked(Buckets):
+    """The same buckets, of which nothing is taken."""
+
+    __slots__ = ("_limit", "_table")
+
+    def __init__(self, of: SharedBuckets, table: BucketTable, limit: str) -> None:
+        super().__init__(60.0 / of.interval, of.burst)
+        self._table, self._limit = table, limit
+
+    def take(self, key: str, now: float) -> float:
+        return self.look(key, now)
+
+    def charge(self, key: str, tokens: int, now: float) -> None:
+        """Nothing is taken."""
+
+    def peek(self) -> Buckets:
+        return self
+
+    def _full_at(self, key: str) -> float:
+        return self._table.moment_of(self._table.name_of(f"{self._limit} {key}"))
+
+    def _note(self, key: str, moment: float) -> None:
+        """Nothing is kept."""

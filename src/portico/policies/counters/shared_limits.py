@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final, Protocol, cast
 
 from portico.core.caches import ages
 from portico.net.redis.asking import Asking, Question, Use
@@ -59,6 +60,51 @@ class SharedLimits(Asking[Question]):
         known = self._refused.get(key)
         return known[1] - now if known is not None and now < known[0] else 0.0
 
+    def peek(self) -> SharedLimits:
+        """The same, for whoever asks what is left: Redis says it, and counts nothing."""
+        return _Peeked(self)
+
     def refuse(self, key: bytes, asked: float, wait: float) -> None:
         """Remember that a limit asked at the moment `asked` refuses for `wait` seconds from then on."""
         self._refused.put(key, (asked + min(wait, _REFUSED_FOR), asked + wait))
+
+
+class Countable(Question, Protocol):
+    """A question that may also be asked without being counted."""
+
+    looking: Sequence[bytes]
+    """The script's arguments then."""
+    takes: Sequence[bool]
+    """Which of its limits count it."""
+
+
+class _Peeked(SharedLimits):
+    """What is asked is looked at; what was paid is not."""
+
+    def __init__(self, of: SharedLimits) -> None:
+        self._of, self.is_up, self.fallbacks = of, of.is_up, {}
+        self._refused = of._refused.peek()
+
+    def ask(self, question: Question) -> None:
+        if hasattr(question, "looking"):
+            self._of.ask(_Looked(cast(Countable, question)))
+
+
+class _Looked:
+    """A question that takes nothing: the script says what is there, of which it would take one."""
+
+    __slots__ = ("arguments", "keys", "question")
+
+    def __init__(self, question: Countable) -> None:
+        self.question = question
+        self.keys, self.arguments = question.keys, [*question.looking]
+
+    def answered(self, replies: list[Any], clock: float) -> None:
+        pairs = zip(replies, self.question.takes, strict=True)
+        self.question.answered([left - takes if left > 0 else left for left, takes in pairs], clock)
+
+    def unanswered(self) -> None:
+        self.question.unanswered()
+
+    def faulted(self) -> None:
+        self.question.faulted()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -431,6 +432,11 @@ class ApiKeys:
     def consumer(self, name: str) -> Consumer | None:
         """The consumer of a key, if it is still there."""
         return self._directory.find(name)
+
+    def held_by(self) -> dict[str, int]:
+        """How many keys of each consumer hold now, beside those in the file."""
+        now = time.time()
+        return Counter(record.consumer for record in self._records.values() if record.holds(now))
 
     def state(self) -> dict[str, object] | None:
         """For the admin API; None where no route takes keys."""

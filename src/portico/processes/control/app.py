@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, FastAPI, Header, Response
 
 from portico import __version__
@@ -41,12 +42,13 @@ def own_endpoints(state: State) -> APIRouter:
         return front_page(state.config)
 
     @app.api_route("/health", methods=["GET", "HEAD"])
-    async def health() -> dict[str, Any]:
-        """The gateway and every service, checked now."""
+    async def health() -> Response:
+        """The gateway and every service, checked now where these are few."""
         services = await state.health.report()
         if state.config.gateway.endpoints.health.detail == "states":
             services = {name: states_only(entry) for name, entry in services.items()}
-        return {"gateway": "healthy", "services": services}
+        document = msgspec.json.encode({"gateway": "healthy", "services": services})
+        return Response(document, media_type="application/json")
 
     @app.api_route("/metrics", methods=["GET", "HEAD"])
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
 from portico.net.addresses import Network
 from portico.processes.control.prober import Finding
+
+_OVERDUE: Final = 1.5
+"""After how many intervals a check should have had another result."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +36,9 @@ class Check:
     """What was wrong when it was last checked."""
     ejected_by: dict[str, bool] = field(default_factory=dict)
     """Workers to be notified of the next check that passes; False: of the next after one that fails."""
+    last: Finding | None = None
+    """The result of the last check that counted, and when that was, in monotonic seconds."""
+    last_at: float = 0.0
     task: asyncio.Task[None] | None = None
     """Checks it for as long as it exists."""
     probe: asyncio.Task[Finding] | None = None
@@ -49,7 +56,7 @@ class Check:
         """Take over the state that the instance has under another check."""
         if self.settings is not None:
             self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
-            self.passed = other.passed
+            self.passed, self.last, self.last_at = other.passed, other.last, other.last_at
             self.error, self.ejected_by = other.error, other.ejected_by
 
     def stop(self) -> None:
@@ -62,10 +69,18 @@ class Check:
         """Whether it is shown as healthy: not while each check so far has failed, few as they may be."""
         return self.healthy and (self.passed or not self.failures)
 
-    def note(self, error: str | None) -> bool:
-        """Count a result; whether it changed the instance's health."""
+    def known_at(self, now: float) -> Finding | None:
+        """The result of the last check, unless one that is newer should be there at the monotonic time `now`."""
+        settings, last = self.settings, self.last
+        if settings is None or last is None:
+            return None
+        return last if now - self.last_at <= _OVERDUE * settings.interval + settings.timeout else None
+
+    def note(self, finding: Finding, now: float) -> bool:
+        """Count a result, which came at the monotonic time `now`; whether it changed the instance's health."""
         assert self.settings is not None
-        self.error = error
+        self.last, self.last_at = finding, now
+        self.error = error = finding.error
         if error is None:
             self.passes, self.failures, self.passed = self.passes + 1, 0, True
         else:

@@ -33,6 +33,11 @@ _REPORT_AGE: Final = 1.0
 So `/health`, which is open to all clients, checks each instance once a second at most.
 """
 
+_ASKED: Final = 50
+"""How many instances one report has asked at most."""
+_LATE_EVENTS: Final = 60.0
+"""Seconds between two events that say that this process was late."""
+
 
 @dataclass
 class HealthChecks:
@@ -56,6 +61,7 @@ class HealthChecks:
     _prober: Prober = field(default_factory=Prober)
     _report: asyncio.Task[dict[str, Any]] | None = None
     _report_began: float = 0.0
+    _late_noted: float = -_LATE_EVENTS
 
     def watch(self, config: Config) -> None:
         """Check the instances of `config`, and those that registered, from now on.
@@ -134,7 +140,11 @@ class HealthChecks:
         return {identity: check.healthy for identity, check in self.checks.items()}
 
     async def report(self) -> dict[str, Any]:
-        """The state of every service, all checked now; callers within `_REPORT_AGE` share one round."""
+        """The state of every service; callers within `_REPORT_AGE` share one round.
+
+        Where there are `_ASKED` instances or fewer, all are checked now. Of more than that what the checks know is
+        reported, with its age, and only those are asked of which nothing is known.
+        """
         now = time.monotonic()
         if self._report is None or now - self._report_began >= _REPORT_AGE:
             self._report_began = now
@@ -145,7 +155,7 @@ class HealthChecks:
         """Stop checking."""
         for check in self.checks.values():
             check.stop()
-        await self._prober.close()
+        self._prober.close()
 
     async def _keep_checking(self, check: Check, spread: float) -> None:
         assert check.settings is not None
@@ -163,7 +173,10 @@ class HealthChecks:
         """Check an instance once, and apply the result."""
         waiting = [worker for worker, may_pass in check.ejected_by.items() if may_pass]
         finding = await self._probe(check)
-        if check.note(finding.error):
+        if not finding.is_certain:
+            self._note_late(check)
+            return
+        if check.note(finding, time.monotonic()):
             state = "up" if check.healthy else "down"
             extra = {"service": check.service, "instance": check.instance.url, "error": finding.error}
             logger.log(logging.INFO if check.healthy else logging.WARNING, "instance %s", state, extra=extra)
@@ -171,6 +184,14 @@ class HealthChecks:
             if check.healthy:
                 self.came(check.service)
         self._report_to(waiting, check)
+
+    def _note_late(self, check: Check) -> None:
+        """An instance did not answer in time, but this process was late, too: that says nothing of the instance."""
+        now = time.monotonic()
+        if now - self._late_noted >= _LATE_EVENTS:
+            self._late_noted = now
+            extra = {"instance": check.instance.url}
+            logger.warning("health checks ended late: those without an answer do not count", extra=extra)
 
     def _report_to(self, waiting: Sequence[str], check: Check) -> None:
         """Notify the workers that were `waiting` when a check began that it passed, if it did."""
@@ -183,12 +204,16 @@ class HealthChecks:
                 self.passed(worker, *check.identity)
 
     async def _probe_all(self) -> dict[str, Any]:
-        checks = list(self.checks.values())
-        probes = asyncio.gather(*(self._shared_probe(check) for check in checks))
+        checks, now = list(self.checks.values()), time.monotonic()
+        are_few = len(checks) <= _ASKED
+        known = {check: finding for check in checks if not are_few and (finding := check.known_at(now)) is not None}
+        asked = [check for check in checks if check not in known][:_ASKED]
+        probes = asyncio.gather(*(self._shared_probe(check) for check in asked))
         states, findings = await asyncio.gather(self.seen_by_workers(), probes)
-        return health_report(
-            self._services, list(zip(checks, findings, strict=True)), states, self.directory_problems()
-        )
+        found: dict[Check, Finding | None] = {**dict.fromkeys(checks), **known}
+        found.update(zip(asked, findings, strict=True))
+        ages = {check: now - check.last_at for check in known}
+        return health_report(self._services, found, ages, states, self.directory_problems())
 
     def _shared_probe(self, check: Check) -> Awaitable[Finding]:
         """One check at a time, however many reports are pending because an instance does not answer."""

@@ -13,19 +13,22 @@ from portico.processes.control.prober import Finding
 
 def health_report(
     services: Mapping[str, ServiceSettings],
-    found: Sequence[tuple[Check, Finding]],
+    found: Mapping[Check, Finding | None],
+    ages: Mapping[Check, float],
     states: InstanceStates,
     directory_problems: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The state of every service, from one check of each of its instances.
+    """The state of every service, from one check of each of its instances; None where there was none.
 
-    `directory_problems` say what is wrong with where the instances of a service are found.
+    `ages` are the seconds since the checks that are not of now. `directory_problems` say what is wrong
+    with where the instances of a service are found.
     """
     report: dict[str, dict[str, Any]] = {}
     upstreams: dict[str, dict[str, list[str]]] = {}
-    for check, finding in found:
+    for check, finding in found.items():
         entry = report.setdefault(check.service, {"status": "unhealthy", "instances": []})
-        entry["instances"].append(_described(check, finding) | states.described(*check.identity))
+        described = _described(check, finding, ages.get(check))
+        entry["instances"].append(described | states.described(*check.identity))
         upstreams.setdefault(check.service, {}).setdefault(check.key, []).append(check.instance.url)
     for name, entry in report.items():
         _sum_up(entry)
@@ -47,13 +50,17 @@ def states_only(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "instances": instances}
 
 
-def _described(check: Check, finding: Finding) -> dict[str, Any]:
+def _described(check: Check, finding: Finding | None, age: float | None) -> dict[str, Any]:
+    if finding is None:
+        return {"url": check.instance.url, "status": "unchecked", "in_rotation": check.healthy}
     entry: dict[str, Any] = {
         "url": check.instance.url,
         "status": "healthy" if finding.error is None else "unhealthy",
         "response_time": round(finding.seconds, 6),
         "in_rotation": check.healthy,
     }
+    if age is not None:
+        entry["age"] = round(age, 3)
     if finding.error is not None:
         entry["error"] = finding.error
     return entry
@@ -66,10 +73,12 @@ def _warning(service: str, upstreams: Mapping[str, Sequence[str]], states: Insta
 
 
 def _sum_up(entry: dict[str, Any]) -> None:
-    """A service is healthy while one instance is; it answers as fast as its fastest healthy one."""
+    """A service is healthy while one instance is, or may be; it answers as fast as its fastest healthy one."""
     instances = entry["instances"]
-    healthy = [instance for instance in instances if instance["status"] == "healthy"]
+    healthy = [instance for instance in instances if instance["status"] != "unhealthy"]
     entry["status"] = "healthy" if healthy else "unhealthy"
-    entry["response_time"] = min(instance["response_time"] for instance in healthy or instances)
+    times = [each["response_time"] for each in healthy or instances if "response_time" in each]
+    if times:
+        entry["response_time"] = min(times)
     if not healthy:
         entry["error"] = instances[0]["error"]

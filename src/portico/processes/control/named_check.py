@@ -36,6 +36,14 @@ async def ask_at_name(
         raise OSError("the name cannot be looked up") from None
     if not addresses:
         raise OSError("no service has an address of this name")
+    return await ask_in_turn(addresses, end, ask)
+
+
+async def ask_in_turn(addresses: Sequence[str], end: float, ask: Callable[[str, float], Awaitable[T]]) -> T:
+    """What `ask` returns for the first address that accepts a connection, by the monotonic time `end`.
+
+    Raises as `ask` does for the last one.
+    """
     for left in range(len(addresses), 1, -1):
         try:
             return await ask(addresses[-left], max(0.0, end - time.monotonic()) / left)

@@ -17,19 +17,23 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from portico.config import check_plugins, included_files, named_files, plugin_files
+from portico.config import check_plugins, included_files, named_files, plugin_files, with_source
 from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.admin.app import create_admin
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.app import create_app
+from portico.processes.control.audit import Audit
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
+from portico.processes.control.configuration.cause import Cause
+from portico.processes.control.configuration.configuration import Configuration
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.openapi.documents import Documents
+from portico.processes.control.overrides import Overrides
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
@@ -99,6 +103,7 @@ class _Control:
         self.loop = loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
         config, generation = self.runtime.stored()
+        config = with_source(config, self.runtime.stored_source(generation))
         configure_events(config.gateway.log.level, config.gateway.log.format)
         workers = Workers()
         health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
@@ -115,7 +120,14 @@ class _Control:
         certificates = Certificates(workers, self.runtime, config_path)
         others = discovery, purges, issuers, api_keys, canaries, tokens, certificates, documents, listening
         self.state = State(config, generation, config_path, workers, health, *others)
+        self.state.audit = Audit(self.runtime, config_path)
+        self.state.audit.follow(config)
+        overrides = self.state.overrides = Overrides(workers, self.runtime, config_path, lambda: health.checks.keys())
+        overrides.follow(config)
+        self.state.live.start(loop)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
+        self.state.refused = self.runtime.refused()
+        self.state.configuration = Configuration(self.state, self.reloading, self.runtime)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
         loop.add_signal_handler(signal.SIGTERM, self._stop)
@@ -137,12 +149,14 @@ class _Control:
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
         self.tasks.append(endless(api_keys.keep_sharing(), "the sharing of API keys"))
+        self.tasks.append(endless(overrides.keep_ending(), "the end of overrides"))
         self.tasks.append(endless(canaries.keep_watching(), "the watch of canaries"))
         if watched:
             await asyncio.to_thread(check_plugins, config)  # it was right before: this finds the files to watch
-            watching = watch(self._files, self.reloading.reload_for_nobody, config.read_at)
+            watching = watch(self._files, self._files_changed, config.read_at, self.reloading.own)
             self.tasks.append(endless(watching, "the watch of files"))
         self.notices.say(SERVING)
+        self.state.configuration.begin()
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self.servers))
         for task in self.tasks:
             task.cancel()
@@ -156,7 +170,10 @@ class _Control:
         await certificates.close()
         await documents.close()
         await telemetry.close()
+        self.state.audit.close()
+        overrides.close()
         await health.close()
+        self.state.configuration.close()
         if self.is_orphaned:
             self._remove_runtime()  # workers that were still starting may have written files
 
@@ -171,8 +188,11 @@ class _Control:
         included = included_files(config.include, config.directory)
         return [*([path] if path else []), *included, *named_files(config), *plugin_files()]
 
+    async def _files_changed(self) -> None:
+        await self.reloading.reload_for_nobody(Cause("reload", "watch"))
+
     def _hang_up(self) -> None:
-        background(self.reloading.reload_for_nobody(), "a reload")
+        background(self.reloading.reload_for_nobody(Cause("reload", "SIGHUP")), "a reload")
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Handles what the event loop caught. If a task ended that should not, this process ends.
@@ -185,6 +205,7 @@ class _Control:
 
     def _stop(self) -> None:
         self.loop.remove_reader(self.lifeline)
+        self.state.live.close()
         for server, _ in self.servers:
             server.should_exit = True
 

@@ -21,9 +21,14 @@ _COARSE: Final = 0.02
 
 
 async def watch(
-    files: Callable[[], Sequence[Path]], changed: Callable[[], Awaitable[None]], read_at: float = 0.0
+    files: Callable[[], Sequence[Path]],
+    changed: Callable[[], Awaitable[None]],
+    read_at: float = 0.0,
+    own: Callable[[], dict[Path, FileState]] = dict,
 ) -> None:
     """Call `changed` after each change of `files()`, for ever. A file that does not exist may still be created.
+
+    `own` gives what this process has itself written since it was called last: that is no change.
 
     With `read_at`, in seconds since 1970, also after one that came between that and the first look.
     """
@@ -33,6 +38,7 @@ async def watch(
         await asyncio.sleep(_INTERVAL)
         try:
             now = await _settled(files, seen)
+            seen |= own()
             changes = _differ(seen, now) or missed
             seen = {**seen, **now}
             missed = False

@@ -39,6 +39,10 @@ _REMEMBERED: Final = 64
 """Ended workers whose totals are kept separately; older ones are added up into one."""
 
 
+LATE: Final = "has not said that it took it over"
+"""What is wrong with a worker that may use a configuration yet."""
+
+
 class Workers:
     """All workers that are connected, and the totals of all that ever were."""
 
@@ -72,10 +76,23 @@ class Workers:
         """Gives the tokens that were revoked for a worker that connects now."""
         self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
         """Called with when API keys were used."""
+        self.overrides: Callable[[], channel.NewOverrides | None] = lambda: None
+        """Gives what somebody has said about instances, for a worker that connects now."""
         self.challenges: Callable[[], channel.NewChallenges | None] = lambda: None
         """Gives what a worker that connects now has to answer authorities."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
         """Called with each worker that has purges for all others."""
+        self.reported_now: Callable[[str, dict[str, Any] | None, dict[str, Any]], None] = lambda *_: None
+        """Called with a worker's last totals, if it has reported before, and with those that it reports now."""
+        self.watch: Callable[[], channel.Watch] = channel.Watch
+        """Gives what a worker that connects now has to watch."""
+        self.watched: Callable[[channel.Watched], None] = lambda _: None
+        """Called with what workers have of what is watched."""
+        self.happened: Callable[[str, channel.Happened], None] = lambda *_: None
+        """Called with each worker that has logged an event."""
+        self.has_come: Callable[[str], None] = lambda _: None
+        self.has_left: Callable[[str], None] = lambda _: None
+        """Called with each worker that connects, and that leaves."""
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -171,7 +188,7 @@ class Workers:
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker uses `generation`; returns those that do not, each with the reason."""
         await self._wait_until(lambda: all(self._generation(each) >= generation for each in self._writers), timeout)
-        behind = dict.fromkeys(self._writers, "has not said that it took it over")
+        behind = dict.fromkeys(self._writers, LATE)
         adopted = {worker: self._adopted[worker] for worker in behind if self._generation(worker) >= generation}
         behind |= {worker: message.problem for worker, message in adopted.items()}
         return {worker: problem for worker, problem in behind.items() if problem}
@@ -290,11 +307,13 @@ class Workers:
                     case channel.Ejected(key, url, after_failure):
                         self.ejected(worker, key, url, after_failure)
                     case channel.Report(metrics, answers):
-                        self._totals[worker] = msgspec.json.decode(metrics)
+                        last, totals = self._totals.get(worker), msgspec.json.decode(metrics)
+                        self._totals[worker] = totals
+                        self.reported_now(worker, last, totals)
                         self._answered(worker, answers, message)
                     case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
-                    case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
+                    case _:
                         self._pass_on(worker, message)
         except asyncio.CancelledError:
             pass  # the process ends
@@ -304,7 +323,7 @@ class Workers:
             self._has_left(worker)
             writer.close()
 
-    def _pass_on(self, worker: str, message: channel.NewPurges | channel.KeysWanted | channel.KeysUsed) -> None:
+    def _pass_on(self, worker: str, message: channel.Message) -> None:
         match message:
             case channel.KeysWanted(address, issuer):
                 self.keys_wanted(KeySource(address, issuer))
@@ -312,6 +331,10 @@ class Workers:
                 self.keys_used(used)
             case channel.NewPurges():
                 self.invalidated(worker, message)
+            case channel.Watched():
+                self.watched(message)
+            case channel.Happened():
+                self.happened(worker, message)
 
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
@@ -323,6 +346,8 @@ class Workers:
         api_keys = self.api_keys()
         if api_keys is not None:
             channel.send(writer, api_keys)
+        if (overrides := self.overrides()) is not None:
+            channel.send(writer, overrides)
         if (challenges := self.challenges()) is not None:
             channel.send(writer, challenges)
         for key in self._documents_wanted & self._documents.keys():
@@ -330,6 +355,9 @@ class Workers:
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)
+        if wish := self.watch():
+            channel.send(writer, wish)
+        self.has_come(worker)
 
     def _has_left(self, worker: str) -> None:
         self._writers.pop(worker, None)
@@ -338,6 +366,7 @@ class Workers:
             self._prepared.pop(worker, None)
         for question in [question for question in self._waiting if question[0] == worker]:
             self._waiting.pop(question).cancel()
+        self.has_left(worker)
         self._move_on()
         self._fold_ended()
 

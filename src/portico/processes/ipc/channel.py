@@ -9,6 +9,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from portico.core.found import Found
+from portico.core.overrides import Override
+from portico.observe.event_feed import Event
+from portico.observe.record_filter import RecordFilter
 from portico.policies.auth.key_table import ApiKey
 from portico.policies.auth.revoked import Revocation
 from portico.proxy.cache.purges import Purge
@@ -108,6 +111,13 @@ class Weights(msgspec.Struct, tag=True):
     weights: dict[str, dict[str, float]]
 
 
+class NewOverrides(msgspec.Struct, tag=True):
+    """All that somebody has said about instances. With a `number`, `Learnt` confirms it."""
+
+    overrides: list[Override]
+    number: int = 0
+
+
 class NewPurges(msgspec.Struct, tag=True):
     """Purges to apply from now on; from a worker, that has applied them: for all others.
 
@@ -198,7 +208,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, revocations or challenges of that number."""
+    """A worker goes by the API keys, revocations, challenges, overrides or wishes to watch of that number."""
 
     number: int
 
@@ -219,6 +229,38 @@ class NewChallenges(msgspec.Struct, tag=True):
     number: int = 0
 
 
+class Watch(msgspec.Struct, tag=True):
+    """What somebody watches from now on: records that pass `filters`, by their numbers, and `counts` of all.
+
+    By default nothing. With a `number`, `Learnt` confirms it.
+    """
+
+    filters: dict[int, RecordFilter] = {}
+    counts: bool = False
+    number: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.filters) or self.counts
+
+
+class Watched(msgspec.Struct, tag=True):
+    """What a worker has had lately of what is watched.
+
+    `tails` are records as lines of JSON, and how many were left out, by the number of the filter. `counts` are those
+    of exchanges by route, consumer, path and client address, of the last second.
+    """
+
+    tails: dict[int, tuple[list[bytes], int]] = {}
+    counts: dict[str, dict[str, int]] | None = None
+
+
+class Happened(msgspec.Struct, tag=True):
+    """A worker has logged an event; before it there were some that are `left_out`."""
+
+    event: Event
+    left_out: int = 0
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -233,6 +275,7 @@ Message: TypeAlias = (
     | CheckPassed
     | Discovered
     | Weights
+    | NewOverrides
     | NewPurges
     | Purged
     | SharedSwept
@@ -246,6 +289,9 @@ Message: TypeAlias = (
     | Learnt
     | KeysUsed
     | NewChallenges
+    | Watch
+    | Watched
+    | Happened
 )
 
 _encode = msgspec.msgpack.Encoder().encode

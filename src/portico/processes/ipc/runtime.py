@@ -14,6 +14,7 @@ from portico.config import (
     AcmeSettings,
     Config,
     GatewaySettings,
+    Source,
     dump_config,
     gateway_of,
     load_dumped,
@@ -21,6 +22,7 @@ from portico.config import (
     with_redis,
 )
 from portico.core.found import Found
+from portico.core.overrides import Override
 from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
 
@@ -77,6 +79,9 @@ class Runtime:
     def _config_file(self) -> Path:
         return self.directory / "config"
 
+    def _source_file(self, generation: int) -> Path:
+        return self.directory / f"source.{generation}"
+
     @property
     def _listening_file(self) -> Path:
         return self.directory / "listening"
@@ -88,6 +93,10 @@ class Runtime:
     @property
     def _weights_file(self) -> Path:
         return self.directory / "weights"
+
+    @property
+    def _overrides_file(self) -> Path:
+        return self.directory / "overrides"
 
     def has_certificate(self, acme: AcmeSettings) -> bool:
         """Whether there is a file with a certificate of that section, whoever signed it."""
@@ -109,6 +118,17 @@ class Runtime:
             return msgspec.json.decode(self._weights_file.read_bytes(), type=dict[str, dict[str, float]])
         except FileNotFoundError:
             return {}
+
+    def store_overrides(self, overrides: Sequence[Override]) -> None:
+        """Store what somebody has said about instances for workers that start later."""
+        _replace(self._overrides_file, msgspec.json.encode(overrides))
+
+    def overrides(self) -> list[Override]:
+        """What was stored last of that."""
+        try:
+            return msgspec.json.decode(self._overrides_file.read_bytes(), type=list[Override])
+        except FileNotFoundError:
+            return []
 
     def store_listening(self, listening: Listening) -> None:
         """Store where the gateway listens now."""
@@ -145,12 +165,36 @@ class Runtime:
 
     def store(self, config: Config, generation: int) -> None:
         """Store the configuration for processes that start later; replaced as a whole or not at all."""
+        before = [*self.directory.glob("source.*")]
+        if config.source is not None:
+            _replace(self._source_file(generation), msgspec.json.encode(config.source))
         _replace(self._config_file, b"%d\n" % generation + dump_config(config))
+        for path in before:
+            if path != self._source_file(generation):
+                path.unlink(missing_ok=True)
 
     def stored(self) -> tuple[Config, int]:
         """The configuration that was stored last, and its generation."""
         generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
         return load_dumped(dumped), int(generation)
+
+    def stored_source(self, generation: int) -> Source | None:
+        """The texts that this one was read from; None where it was read from no file."""
+        try:
+            return msgspec.json.decode(self._source_file(generation).read_bytes(), type=Source)
+        except FileNotFoundError:
+            return None
+
+    def store_refused(self, why: str | None) -> None:
+        """Store what is wrong with the file, for a control process that starts later."""
+        _replace(self.directory / "refused", (why or "").encode())
+
+    def refused(self) -> str | None:
+        """What was wrong with the file when it was last read, if anything."""
+        try:
+            return (self.directory / "refused").read_text() or None
+        except FileNotFoundError:
+            return None
 
     def stored_gateway(self) -> GatewaySettings:
         """The gateway's own settings of the same, without the cost of all the rest."""

@@ -25,6 +25,7 @@ from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.processes.control.acme.served import serve_last
 from portico.processes.control.canary_records import last_weights
+from portico.processes.control.override_file import last_overrides
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
 from portico.processes.ipc.notices import FAILING, RELOADED, RELOADING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Listening, Runtime
@@ -107,6 +108,7 @@ class Supervisor:
             self.runtime.store(self.runtime.completed(self.config), 1)
             serve_last(self.config, self.config_path, self.runtime)
             self.runtime.store_weights(last_weights(self.config, self.config_path))
+            self.runtime.store_overrides(last_overrides(self.config, self.config_path))
             self._store_listening()
             self.control_listener = _unix_listener(self.runtime.control_socket)
             self.channel_listener = _unix_listener(self.runtime.channel_socket)

@@ -49,7 +49,10 @@ from portico.processes.worker.limits import bindings_url, bucket_table, cache_st
 from portico.processes.worker.listening import WorkerListener
 from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.purging import Purging
+from portico.processes.worker.rights import Rights
+from portico.processes.worker.sent_events import SentEvents
 from portico.processes.worker.telemetry import Telemetry
+from portico.processes.worker.watching import Watching
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.redis_store import RedisStore
 from portico.proxy.gateway import Gateway, Snapshot
@@ -135,6 +138,8 @@ class _Worker:
         self.config, generation = self.runtime.stored()
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
+        self.sent_events = SentEvents(loop)
+        self.sent_events.start()
         turn = Turn(loop)
         deadlines = Deadlines(loop, turn)
         if self.runtime.table is not None:
@@ -162,7 +167,10 @@ class _Worker:
         self.builder.revoked.is_known = False
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
+        self.builder.live.override(self.runtime.overrides())
         self.log, self.log_share = self._open_log(config, loop), config.gateway.log.sample
+        self.log_from = _LOG_FROM[config.gateway.log.level]
+        self.watching = Watching(loop, self._log_anew)
         self.telemetry = Telemetry(self.metrics, loop, self.worker, self.runtime.directory)
         self.telemetry.adopt(config)
         self.overload = Overload()
@@ -179,6 +187,7 @@ class _Worker:
         limits, passes = _limits(config.gateway), _passing(config.gateway)
         self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
         alone = config.gateway.workers == 1
+        self.rights = Rights(self.http.connections)
         self.entrances = [
             entrance
             for listener in self.serving
@@ -283,7 +292,7 @@ class _Worker:
         """
         written = config.gateway.log
         log, details = self._log_by(config), details_of(written.fields)
-        shared = self.metrics, log, _LOG_FROM[written.level], self.loop, self.overload, details
+        shared = self.metrics, log, self.log_from, self.loop, self.overload, details
         wanted = _listeners_of(config)
         for opened in self.listeners.gateway:
             key = opened.key
@@ -303,10 +312,10 @@ class _Worker:
         """
         wanted = _listeners_of(config)
         self.telemetry.adopt(config)
-        log = self._log_by(config)
+        log = self.watching.over(self._log_by(config), self.log_from)
         for listener in self.serving:
             listener.gateway.trace(self.telemetry.tracer)
-            listener.gateway.log_to(log)
+            listener.gateway.log_to(*log)
             if listener.key in wanted:
                 listener.adopt(wanted[listener.key], snapshot)
             listener.gateway.watch(self._watchers(config))
@@ -316,6 +325,12 @@ class _Worker:
         """What takes records of exchanges: the log, which stays as it was opened, and what goes to a collector."""
         log = self.telemetry.log(self.log, config)
         return log if log is None or self.log_share == 1 else SampledLog(log, self.log_share)
+
+    def _log_anew(self) -> None:
+        """Once somebody watches, or nobody any more."""
+        log = self.watching.over(self._log_by(self.config), self.log_from)
+        for listener in self.serving:
+            listener.gateway.log_to(*log)
 
     def _watchers(self, config: Config) -> list[Callable[[Exchange], None]]:
         """What counts exchanges by parts of services, where the configuration asks for that."""
@@ -398,6 +413,7 @@ class _Worker:
             for ejection in self.builder.live.ejected():
                 self._report_ejection(*ejection)
             self.purging.connected(writer)
+            self.sent_events.connected(writer)
             reporting = endless(self._report_regularly(writer), "reports of totals")
             messages: asyncio.Queue[channel.Message] = asyncio.Queue()
             processing = endless(self._process_all(messages, writer), "doing as control says")
@@ -412,6 +428,8 @@ class _Worker:
             finally:
                 self.control = None
                 self.purging.disconnected()
+                self.watching.disconnected()
+                self.sent_events.disconnected()
                 reporting.cancel()
                 await messages.join()
                 processing.cancel()
@@ -422,7 +440,7 @@ class _Worker:
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
         """Whether it was a message that does not wait until a configuration is taken over.
 
-        Purges may not be late, nor may the end of a canary, of an API key or of a token.
+        Purges may not be late, nor may the end of a canary, of an instance's work, of an API key or of a token.
         """
         match message:
             case channel.NewPurges():
@@ -433,15 +451,6 @@ class _Worker:
                 self.purging.swept_before = before
             case channel.NewKeys(address, issuer, document, as_of):
                 self.builder.key_sets.learn(KeySource(address, issuer), document, as_of)
-            case channel.NewApiKeys(keys, are_all, number):
-                self.builder.api_keys.learn(keys, are_all=are_all)
-                channel.send(writer, channel.Learnt(number))
-            case channel.NewRevocations(revocations, number):
-                self.builder.revoked.learn(revocations)
-                channel.send(writer, channel.Learnt(number))
-            case channel.NewChallenges(answers, number):
-                self.builder.challenges.learn(answers)
-                channel.send(writer, channel.Learnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
@@ -450,7 +459,25 @@ class _Worker:
                 self.builder.live.learn_weights(weights)
                 return False
             case _:
+                return self._learn(message, writer)
+        return True
+
+    def _learn(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
+        """Whether it was a message that control wants to have confirmed."""
+        match message:
+            case channel.NewApiKeys(keys, are_all, number):
+                self.builder.api_keys.learn(keys, are_all=are_all)
+            case channel.NewRevocations(revocations, number):
+                self.builder.revoked.learn(revocations)
+            case channel.NewChallenges(answers, number):
+                self.builder.challenges.learn(answers)
+            case channel.NewOverrides(overrides, number):
+                self.builder.live.override(overrides)
+            case channel.Watch(number=number):
+                self.watching.receive(message, writer)
+            case _:
                 return False
+        channel.send(writer, channel.Learnt(number))
         return True
 
     async def _process_all(self, messages: asyncio.Queue[channel.Message], writer: asyncio.StreamWriter) -> None:
@@ -542,7 +569,9 @@ class _Worker:
                 raise
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
+        before = {listener.gateway: listener.gateway.snapshot for listener in self.serving}
         self._use(snapshot, config)
+        self.rights.review(before)
         self._share_bindings(bindings)
         self.plugins.adopt(plugins, replaced_plugins)
         self._share_limits(shared)
@@ -653,7 +682,7 @@ class _Worker:
             return None
         lock = self.runtime.log_lock if config.gateway.workers != 1 else None
         rotation = None if settings.rotate is None else Rotation(settings.rotate.size, settings.rotate.keep)
-        return AccessLog(loop, settings.access, settings.format, lock, rotation)
+        return AccessLog(loop, settings.access, settings.format, lock, rotation, settings.pending)
 
     def _livez(self) -> Answer:
         return _status_answer(200, "alive")

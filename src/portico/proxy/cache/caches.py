@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 from portico.core.slices import Steps
@@ -38,6 +39,16 @@ class Caches:
         """The keys under which something is being written to Redis."""
         self.metrics = metrics
 
+    def peek(self) -> Caches:
+        """The same, for whoever asks what is stored: nothing is counted, used, fetched or purged there."""
+        peeked = copy(self)
+        peeked.memory = memory = self.memory.peek()
+        peeked.redis = None if self.redis is None else self.redis.peek(memory.wanted)
+        peeked.purge = _nothing_purged
+        peeked.flights, peeked.room, peeked.writing = Flights(), Room(self.room.most), set()
+        peeked.metrics = Metrics()
+        return peeked
+
     async def _purge_here(self, purges: Sequence[Purge]) -> Outcome | None:
         self.purges.add(purges)
         return None
@@ -50,3 +61,7 @@ class Caches:
     def outcomes(self, service: str) -> dict[str, int]:
         """The counts of a service."""
         return self.metrics.cached.setdefault(service, dict.fromkeys(OUTCOMES, 0))
+
+
+async def _nothing_purged(purges: Sequence[Purge]) -> Outcome | None:  # noqa: ARG001
+    return Outcome(0, 0)

@@ -1,7 +1,8 @@
 -- Looks for stored responses, each under its key; a hash holds all variants of one key.
 --
 -- KEYS  the hashes
--- ARGV  two for each: the version of it that the asker has already, and which of its variants was served last
+-- ARGV  two for each: the version of it that the asker has already, and which of its variants was served last, or
+--       "peek": then no use is noted
 --
 -- Returns the time in microseconds, then for each key 0: nothing is stored; 1: what the asker has is what is stored;
 -- or its version, and three for each variant: name, description, and body, which is empty where it has to be read apart.
@@ -13,8 +14,10 @@ local MOST_OF_KEY = 131072  -- bytes of bodies, about
 local MOST_IN_ALL = 2097152
 
 local left = MOST_IN_ALL
+local peeks = false  -- whether the asker only wants to know what is there
 
 local function note_use(key, variant)
+  if peeks then return end
   redis.pcall('HSET', key, 'u' .. variant, 1)  -- a replica that must not be written to can be read all the same
 end
 
@@ -58,7 +61,8 @@ for index, key in ipairs(KEYS) do
     if tried.err and string.find(tried.err, 'READONLY', 1, true) then return tried end
     results[index + 1] = 0
   else
-    results[index + 1] = look(key, ARGV[2 * index - 1], ARGV[2 * index])
+    peeks = ARGV[2 * index] == 'peek'
+    results[index + 1] = look(key, ARGV[2 * index - 1], peeks and '' or ARGV[2 * index])
   end
 end
 return results

@@ -14,6 +14,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final, TypeAlias
@@ -196,6 +197,10 @@ class MemoryStore:
             self.entries -= _variants(entry)
             queue.set(key, None)
 
+    def peek(self) -> PeekedMemory:
+        """The same, for whoever asks what is stored: nothing is used, added or dropped there."""
+        return PeekedMemory(self)
+
     def sweep(self, is_gone: Callable[[Resource, Stored], bool], hint: Bytes = b"") -> Steps[int]:
         """Remove all variants for which `is_gone` says so: how many; in slices. It may put others in their places.
 
@@ -369,3 +374,32 @@ def _is_dead(stored: Stored, now: float) -> bool:
     """Whether nothing can be done with it any more: it is too old, and has nothing to be validated by."""
     stale = max(stored.stale_while_revalidate, stored.stale_if_error)
     return stored.etag is None and stored.last_modified is None and now - stored.since > stored.lifetime + stale
+
+
+class PeekedMemory(MemoryStore):
+    """What another one has, in copies; it notes the keys that are `wanted`."""
+
+    def __init__(self, of: MemoryStore) -> None:
+        self._bound(of.most_bytes)
+        self.entries = self.evictions = 0
+        self._small, self._main = _Queue(), _Queue()
+        self.tables = self._main.entries, self._small.entries
+        self._of = of
+        self.wanted: list[bytes] = []
+
+    def get(self, key: Bytes) -> Resource | None:
+        self.wanted.append(key)
+        found = next((entry for table in self._of.tables if (entry := table.get(key)) is not None), None)
+        if found is None or type(found) is tuple:
+            return None if found is None else _resource(key, found)
+        assert isinstance(found, Resource)
+        return Resource(key, found.url, found.service, map(copy, found.variants))
+
+    def put(self, resource: Resource, stored: Stored) -> bool:  # noqa: ARG002
+        return False
+
+    def add(self, *_: object) -> None:
+        """Nothing is."""
+
+    def drop(self, resource: Resource, stored: Stored) -> None:
+        """It stays."""

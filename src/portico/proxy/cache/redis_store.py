@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
@@ -226,6 +227,14 @@ class RedisStore(Asking[_LookUp]):
         stored.body = RedisBody(self, place, variant, name, pieces, size)
         resource.variants.append(stored)
 
+    def peek(self, wanted: list[bytes]) -> RedisStore:
+        """The same, for whoever asks what is stored: Redis says it, and notes no use. `wanted` gets the keys."""
+        peeked = copy(self)
+        peeked.__class__ = _Peeked
+        assert isinstance(peeked, _Peeked)
+        peeked.known, peeked.of, peeked.wanted = Generations(_REMEMBERED), self, wanted
+        return peeked
+
     # ---- storing
 
     @property
@@ -365,3 +374,19 @@ class RedisStore(Asking[_LookUp]):
         running, self._running = self._running, {}
         for done in running.values():
             done(ConnectionError("Redis does not serve"))
+
+
+class _Peeked(RedisStore):
+    of: RedisStore
+    wanted: list[bytes]
+
+    def look_up(self, key: bytes, asked: Asked, asker: bytes | None, done: Found) -> None:
+        self.wanted.append(key)
+        super().look_up(key, asked, asker, done)
+
+    def ask(self, question: _LookUp) -> None:
+        question.arguments = [argument(b"") + argument(b"peek")]
+        self.of.ask(question)
+
+    def drop(self, resource: Resource, stored: Stored) -> None:
+        """It stays."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Final, TypeAlias
 
 from portico.core.caches import ages
@@ -27,6 +28,16 @@ _Entries: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, RouteMatch]]"
 NO_ROUTE: Final = "no route leads from this path to a service"
 _NO_FIELDS: Final = Fields([], [])
 _NOTHING: Final[dict[bytes, RouteMatch]] = {}
+
+
+class HiddenRouteError(MessageError):
+    """A request that would take the route `found`, and that its service may read as one of `other`, by a `reading`."""
+
+    def __init__(
+        self, detail: str, found: Route | LocalRoute, other: Route | LocalRoute, reading: tuple[bytes, ...]
+    ) -> None:
+        super().__init__("malformed_request", detail)
+        self.found, self.other, self.reading = found, other, reading
 
 
 class Matcher:
@@ -64,6 +75,39 @@ class Matcher:
         """All objects that the matches are made of."""
         for router in (self._router, self._decoded, self._folded):
             yield from router.parts() if router is not None else ()
+
+    def apart(self) -> Matcher:
+        """The same with caches of its own, for who only asks what it would find."""
+        twin = copy(self)
+        twin._young, twin._old, twin._targets = {}, {}, {}
+        twin._count = twin._size = 0
+        return twin
+
+    @property
+    def router(self) -> Routes:
+        """What it finds routes with."""
+        return self._router
+
+    @property
+    def challenges(self) -> Challenges:
+        """What comes before all routes."""
+        return self._challenges or Challenges()
+
+    @property
+    def local_answers(self) -> dict[str, Callable[[], Answer]]:
+        """What the worker answers itself, by path."""
+        targets = (rule.target for rule in self._router.rules())
+        return {target.name: target.answer for target in targets if isinstance(target, LocalRoute)}
+
+    def preflighted(self, request: RequestHead) -> bytes | None:
+        """The method of the request that a preflight asks about, where it takes the route of that; else None.
+
+        Raises MessageError as `find` does.
+        """
+        segments = segments_of(request.target.partition(b"?")[0])
+        if request.method != b"OPTIONS" or self._preflighted(request, segments, self._router) is None:
+            return None
+        return request.fields.get(b"access-control-request-method")
 
     def find(self, request: RequestHead, path: bytes) -> RouteMatch | Answer:
         """The match of a request with this `path` in its target, or the answer where there is none.
@@ -159,14 +203,23 @@ class Matcher:
         self, request: RequestHead, segments: tuple[bytes, ...], router: Routes | None = None
     ) -> tuple[Route | LocalRoute, int] | None:
         """The route of a request; for a preflight that of the request it asks about, if it answers preflights."""
-        fields, router = request.fields, router or self._router
+        router = router or self._router
+        if request.method == b"OPTIONS" and (match := self._preflighted(request, segments, router)) is not None:
+            return match
+        return router.match(segments, request.host, request.method, request.fields, request.target.partition(b"?")[2])
+
+    def _preflighted(
+        self, request: RequestHead, segments: tuple[bytes, ...], router: Routes
+    ) -> tuple[Route | LocalRoute, int] | None:
+        """The route of the request that a preflight asks about, if it answers preflights."""
+        asked = request.fields.get(b"access-control-request-method")
+        if asked is None or b"origin" not in request.fields.names:
+            return None
         query = request.target.partition(b"?")[2]
-        if request.method == b"OPTIONS" and b"origin" in fields.names:
-            asked = fields.get(b"access-control-request-method")
-            match = router.match(segments, request.host, asked, fields, query) if asked is not None else None
-            if match and isinstance(match[0], Route) and match[0].handling.answers_preflights:
-                return match
-        return router.match(segments, request.host, request.method, fields, query)
+        match = router.match(segments, request.host, asked, request.fields, query)
+        if match and isinstance(match[0], Route) and match[0].handling.answers_preflights:
+            return match
+        return None
 
     def _refusal(self, request: RequestHead, segments: tuple[bytes, ...]) -> Refusal:
         query = request.target.partition(b"?")[2]
@@ -200,10 +253,12 @@ class Matcher:
                     reading, found, depth, other, taken
                 ):
                     continue
-                raise MessageError(
-                    "malformed_request",
+                raise HiddenRouteError(
                     "encoded characters, parameters or empty segments that hide which route the path means; "
                     "send it without them",
+                    found,
+                    other,
+                    reading,
                 )
         return reads_fields
 
@@ -232,7 +287,7 @@ class Matcher:
                 match = router.match(reading, request.host, method, request.fields, request.target.partition(b"?")[2])
                 if match is not None and isinstance(match[0], Route) and match[0] is not found:
                     shown = f"{request.method.decode()} is not {method.decode()}, which has another route"
-                    raise MessageError("malformed_request", f"{shown}; send methods in capitals")
+                    raise HiddenRouteError(f"{shown}; send methods in capitals", found, match[0], reading)
 
     def _readings(self, segments: tuple[bytes, ...], found: Route) -> Iterator[tuple[Routes, set[tuple[bytes, ...]]]]:
         """What a service may take the path for, and the routers that know routes for that."""

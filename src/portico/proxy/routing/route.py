@@ -13,7 +13,7 @@ from portico.core.messages import RequestHead, ResponseHead, offered_upgrades
 from portico.core.proxy_status import ProxyStatus
 from portico.observe.sides import SideCounts
 from portico.policies.error_pages import ErrorPages
-from portico.policies.policy import Policy, ResponseHooks
+from portico.policies.policy import Guards, Policy, ResponseHooks
 from portico.proxy.routing.versions import VersionChooser
 from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
@@ -150,6 +150,8 @@ class Handling:
     """What is counted of it as a side of a split; None: it is none."""
     first_contact: Callable[[Exchange], bool] | None = None
     """What admits and marks requests that an overloaded worker takes all the same; None: it takes none."""
+    guards: Guards = Guards()  # noqa: RUF009 - it is immutable
+    """What may be asked again whether an exchange that is under way still may be."""
     takes_over: TakesOver | None = None
     """When it has a request in place of the route's service; None: it is no other's failover."""
 

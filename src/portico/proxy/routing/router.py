@@ -92,7 +92,7 @@ class _Node(Generic[T]):
         """The rules that a Host field admits, those of the most specific host first."""
         if self.hosts is None:
             return (self.any_host,)
-        return [*self.hosts.candidates(_host_name(host_field)), self.any_host]
+        return [*self.hosts.candidates(host_name(host_field)), self.any_host]
 
     def rules(self) -> Iterator[Rule[T]]:
         """All of them; one with several hosts comes several times."""
@@ -251,7 +251,7 @@ class Router(Generic[T]):
 
         Raises MessageError where a rule's field or parameter comes more than once and may or may not have its value.
         """
-        for node, depth in self._places(segments):
+        for node, depth in self.places(segments):
             if node.always is not None:
                 return node.always, depth
             for rules in node.candidates(host):
@@ -266,7 +266,7 @@ class Router(Generic[T]):
 
     def reads_fields(self, segments: Sequence[bytes]) -> bool:
         """Whether a match for this path depends on header fields or the query."""
-        return self._reads_fields and any(node.reads_fields for node, _ in self._places(segments))
+        return self._reads_fields and any(node.reads_fields for node, _ in self.places(segments))
 
     def allowed_methods(
         self, segments: Sequence[bytes], host: bytes, fields: Fields, query: bytes = b""
@@ -276,14 +276,29 @@ class Router(Generic[T]):
         Raises MessageError as `match` does.
         """
         methods: set[bytes] = set()
-        for node, _ in self._places(segments):
+        for node, _ in self.places(segments):
             for rules in node.candidates(host):
                 for rule in rules:
                     if fields_fit(rule.headers, fields) and query_fits(rule.query, query):
                         methods |= rule.methods or set()
         return sorted(methods)
 
-    def _places(self, segments: Sequence[bytes]) -> list[tuple[_Node[T], int]]:
+    def asked(self, segments: Sequence[bytes], host: bytes) -> Iterator[tuple[Rule[T], int, bool]]:
+        """The rules for this path as `match` asks them: each with its depth, and whether it is for this host.
+
+        Those for other hosts are not asked: they follow those of the same path.
+        """
+        for node, depth in self.places(segments):
+            admitted = {id(rule): rule for rules in node.candidates(host) for rule in rules}
+            others = {id(rule): rule for rule in node.rules() if id(rule) not in admitted}
+            yield from ((rule, depth, True) for rule in admitted.values())
+            yield from ((rule, depth, False) for rule in others.values())
+
+    def rules(self) -> Iterator[Rule[T]]:
+        """All of them."""
+        return iter({id(part): part for part in self.parts() if isinstance(part, Rule)}.values())
+
+    def places(self, segments: Sequence[bytes]) -> list[tuple[_Node[T], int]]:
         """The nodes whose rules are for this path, in the order in which they are asked, each with its depth."""
         prefixes: list[tuple[_Node[T], int]] = []
         patterns: list[_Node[T]] = []
@@ -308,7 +323,14 @@ class Router(Generic[T]):
         return found
 
 
-def _host_name(host: bytes) -> bytes:
+def takes_host(rule: Rule[Any], host: bytes) -> bool:
+    """Whether a rule is for a Host field, whatever else it asks for."""
+    node: _Node[Any] = _Node()
+    node.add(rule)
+    return any(node.candidates(host))
+
+
+def host_name(host: bytes) -> bytes:
     """The name in a Host field, lower-cased, without port and without the root's trailing dot."""
     if host.startswith(b"["):
         return host[: host.find(b"]") + 1].lower()

@@ -77,6 +77,10 @@ class VersionChooser:
             request.fields.version, request.fields.version_by = found, self
         return found
 
+    def named(self, request: RequestHead) -> list[Named]:
+        """What each of the sources says of a request, in their order."""
+        return [source(request, self._versions) for source in self._sources]
+
     def _chosen(self, request: RequestHead) -> str | Refusal:
         versions = self._versions
         for source in self._sources:

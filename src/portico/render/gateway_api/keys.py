@@ -32,7 +32,15 @@ _RENDERED: Final = (
     *("policies.auth", "policies.authorize", "policies.deny", "policies.plugins", "policies.validate"),
     "policies.ip_filter",
     # of Portico's own processes, which a cluster has otherwise or not at all
-    *("gateway.admin", "gateway.admin_token", "gateway.allow_sample_secret_key", "gateway.state_dir"),
+    *(
+        "gateway.admin",
+        "gateway.admin_token",
+        "gateway.admin_tokens.name",
+        "gateway.admin_tokens.token",
+        "gateway.admin_tokens.access",
+        "gateway.allow_sample_secret_key",
+        "gateway.state_dir",
+    ),
     *("gateway.embedded_redis", "gateway.redis_timeout", "gateway.kubernetes", "gateway.cache", "gateway.workers"),
     *("gateway.limits.lag", "gateway.limits.drain_delay", "gateway.limits.drain_timeout", "gateway.log"),
     *("gateway.limits.hang_timeout", "gateway.limits.forget_after", "gateway.title"),

@@ -53,7 +53,15 @@ _RENDERED: Final = (
     *("policies.auth", "policies.authorize", "policies.deny", "policies.plugins", "policies.validate"),
     "policies.rate_limit.fallback",  # what holds without a Redis, which HAProxy never has
     # of Portico's own processes, which HAProxy has otherwise or not at all
-    *("gateway.admin", "gateway.admin_token", "gateway.allow_sample_secret_key", "gateway.state_dir"),
+    *(
+        "gateway.admin",
+        "gateway.admin_token",
+        "gateway.admin_tokens.name",
+        "gateway.admin_tokens.token",
+        "gateway.admin_tokens.access",
+        "gateway.allow_sample_secret_key",
+        "gateway.state_dir",
+    ),
     *("gateway.embedded_redis", "gateway.redis_timeout", "gateway.kubernetes", "gateway.cache"),
     *("gateway.limits.lag", "gateway.limits.drain_delay", "gateway.limits.drain_timeout", "gateway.log.level"),
     *("gateway.limits.hang_timeout", "gateway.limits.forget_after"),

@@ -259,7 +259,7 @@ class ServerConnection(TurnProtocol):
         self.writing_paused = True
         self.unsent = unsent_bytes(self.transport)
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
-        if self._is_running():
+        if self.is_running:
             try:
                 self.receiver.pause_writing()
             except FAULTS:
@@ -747,7 +747,7 @@ class ServerConnection(TurnProtocol):
         return True
 
     def abort(self, reason: str) -> None:
-        if self._is_running():
+        if self.is_running:
             self._break_off(reason)
 
     def close_if_idle(self) -> None:
@@ -765,7 +765,7 @@ class ServerConnection(TurnProtocol):
 
     def cut(self) -> None:
         """The server stops: end what has not ended by itself; a request without a response gets one that says so."""
-        if self._is_running() and not self.response_started:
+        if self.is_running and not self.response_started:
             self._fail_body(MessageError("drain_timeout", "the gateway is restarting; send the request again"))
         self.abort("drain_timeout")
         if self.response_done:
@@ -775,9 +775,15 @@ class ServerConnection(TurnProtocol):
 
     # ---- ends
 
-    def _is_running(self) -> bool:
+    @property
+    def is_running(self) -> bool:
         """Whether there is an exchange whose end is still to come."""
         return self.state in (_EXCHANGE, _TUNNEL) and not self.response_done
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a response has begun that may go on for ever."""
+        return self.is_running and self.response_started and self.mode in (_CHUNKED, _TO_CLOSE)
 
     def _finish(self, failure: str | None) -> None:
         """The exchange is over: every outcome passes here once."""
@@ -835,7 +841,7 @@ class ServerConnection(TurnProtocol):
     def faulted(self) -> None:
         """End the connection, and the exchange that runs on it."""
         super().faulted()
-        is_running = self._is_running()
+        is_running = self.is_running
         self.state = _CLOSING
         if is_running:
             self._finish("internal_error")

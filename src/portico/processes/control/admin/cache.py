@@ -10,7 +10,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from portico.config.problems import nearest
 from portico.core.header_map import checked_line
+from portico.processes.control.admin.bodies import schema_of
 from portico.processes.control.admin.cache_overview import cache_overview
+from portico.processes.control.admin.models import CacheShown, CacheStats, PurgedPage
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
@@ -62,10 +65,10 @@ class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 def cache_routes(state: State) -> APIRouter:
     """The routes below `/admin/cache`."""
-    router = APIRouter(prefix="/admin/cache")
+    router = APIRouter(prefix="/admin/cache", tags=["cache"])
     bounded = [Depends(Bound(_AT_ONCE))]
 
-    @router.post("/purge", dependencies=bounded, response_model=None)
+    @router.post("/purge", dependencies=bounded, **shows(PurgedPage, 202), openapi_extra=schema_of(_Wanted))
     async def purge(request: Request) -> dict[str, Any] | Response:
         """Purge; answers once every worker has confirmed it, 202 where one has not in time."""
         try:
@@ -84,13 +87,13 @@ def cache_routes(state: State) -> APIRouter:
         }
         return Response(msgspec.json.encode(document), 202 if done.late else 200, media_type="application/json")
 
-    @router.get("/stats", dependencies=bounded)
+    @router.get("/stats", dependencies=bounded, **shows(CacheStats))
     async def stats() -> dict[str, Any]:
         """What is stored and how often it was used: by worker, by service, and together."""
         overview = cache_overview(await state.workers.running())
         return {"generation": state.generation, **overview, "redis": await state.purges.redis_state()}
 
-    @router.get("/show", dependencies=bounded, response_model=None)
+    @router.get("/show", dependencies=bounded, **shows(CacheShown))
     async def show(
         url: str, header: Annotated[Sequence[str], Query()] = (), method: str = "GET"
     ) -> dict[str, Any] | Response:

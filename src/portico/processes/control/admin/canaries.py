@@ -8,6 +8,9 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from portico.config.problems import nearest
+from portico.processes.control.admin.bodies import schema_of
+from portico.processes.control.admin.models import CanariesPage, CanaryPage
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.bound import Bound
 from portico.processes.control.canaries import Canaries, Canary, UnavailableError, advice
 from portico.processes.control.canary import ACTIONS, RefusedError
@@ -32,15 +35,15 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
 
 def canary_routes(state: State) -> APIRouter:
     """The routes below `/admin/canaries`."""
-    router = APIRouter(prefix="/admin/canaries", dependencies=[Depends(Bound(_AT_ONCE))])
+    router = APIRouter(prefix="/admin/canaries", tags=["canaries"], dependencies=[Depends(Bound(_AT_ONCE))])
 
-    @router.get("")
+    @router.get("", **shows(CanariesPage))
     async def canaries() -> dict[str, Any]:
         """All of them. `shared` says whether all gateways decide together; null where there is no Redis for that."""
         shown = [canary_document(canary) for canary in state.canaries]
         return {"generation": state.generation, "shared": state.canaries.up, "canaries": shown}
 
-    @router.post("/{route}/{action}", response_model=None)
+    @router.post("/{route}/{action}", **shows(CanaryPage), openapi_extra=schema_of(_Asked, required=False))
     async def command(route: str, action: str, request: Request) -> dict[str, Any] | Response:
         """Do it, and show what came of it."""
         if action not in ACTIONS:

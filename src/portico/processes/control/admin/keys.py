@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from portico.core.api_keys import shown
 from portico.core.settings import Duration, DurationOrZero
 from portico.policies.consumer_fields import ConsumerName, ScopeName
+from portico.processes.control.admin.bodies import Asked, asked, body_of
+from portico.processes.control.admin.models import KeyChanged, KeysPage
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.api_key_records import KeyRecord
 from portico.processes.control.api_keys import ApiKeys, Outcome, RefusedError, UnavailableError, UnknownKeyError
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 
-_BODY_LIMIT: Final = 64 * 1024
 _AT_ONCE: Final = 64
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Lifetime(_Asked):
+class _Lifetime(Asked):
     """`scopes`: all that the consumer has, if none are named. `expires_in`: for ever, if nothing is said."""
 
     scopes: list[ScopeName] | None = None
@@ -43,30 +41,30 @@ class _Rotate(_Lifetime):
     overlap: DurationOrZero = 3600.0
 
 
-T = TypeVar("T", bound=_Asked)
+_CHANGED: Final = shows(KeyChanged, 202, description="The key; 202 where not all have the change yet.")
 
 
 def api_key_routes(state: State) -> APIRouter:
     """The routes below `/admin/keys`."""
-    router = APIRouter(prefix="/admin/keys", dependencies=[Depends(Bound(_AT_ONCE))])
+    router = APIRouter(prefix="/admin/keys", tags=["keys"], dependencies=[Depends(Bound(_AT_ONCE))])
     keys = state.api_keys
 
-    @router.get("")
+    @router.get("", **shows(KeysPage))
     async def list_keys() -> Response:
         """All of them, also those that have ended. `shared` is null where there is no Redis that gateways share."""
         return await _answer(state, _listed(keys))
 
-    @router.post("")
+    @router.post("", **_CHANGED, openapi_extra=body_of(_Create))
     async def create(request: Request) -> Response:
         """Make a key; its text is in this answer and nowhere else."""
         return await _answer(state, _created(keys, request))
 
-    @router.post("/{key}/revoke")
+    @router.post("/{key}/revoke", **_CHANGED)
     async def revoke(key: str) -> Response:
         """End a key."""
         return await _answer(state, _revoked(keys, key))
 
-    @router.post("/{key}/rotate")
+    @router.post("/{key}/rotate", **_CHANGED, openapi_extra=body_of(_Rotate, required=False))
     async def rotate(key: str, request: Request) -> Response:
         """Make a key in place of another, which ends a while later."""
         return await _answer(state, _rotated(keys, key, request))
@@ -98,8 +96,8 @@ async def _listed(keys: ApiKeys) -> dict[str, Any]:
 
 
 async def _created(keys: ApiKeys, request: Request) -> dict[str, Any]:
-    asked = await _asked(request, _Create)
-    record, text, outcome = await keys.create(asked.consumer, asked.scopes, asked.expires_in, asked.note)
+    wanted = await asked(request, _Create)
+    record, text, outcome = await keys.create(wanted.consumer, wanted.scopes, wanted.expires_in, wanted.note)
     return {"secret": text, "key": _document(record, keys, time.time()), **_outcome(outcome)}
 
 
@@ -109,8 +107,8 @@ async def _revoked(keys: ApiKeys, key: str) -> dict[str, Any]:
 
 
 async def _rotated(keys: ApiKeys, key: str, request: Request) -> dict[str, Any]:
-    asked = await _asked(request, _Rotate)
-    old, new, text, outcome = await keys.rotate(key, asked.overlap, asked.scopes, asked.expires_in)
+    wanted = await asked(request, _Rotate)
+    old, new, text, outcome = await keys.rotate(key, wanted.overlap, wanted.scopes, wanted.expires_in)
     now = time.time()
     both = {"key": _document(new, keys, now), "replaces": _document(old, keys, now)}
     return {"secret": text, **both, **_outcome(outcome)}
@@ -121,21 +119,6 @@ def _refused(error: Exception) -> Response:
         return problem(503, str(error), {"Retry-After": "1"})
     status = 404 if isinstance(error, UnknownKeyError) else 409 if isinstance(error, RefusedError) else 422
     return problem(status, str(error))
-
-
-async def _asked(request: Request, kind: type[T]) -> T:
-    """The body, which may be empty. Raises ValueError."""
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > _BODY_LIMIT:
-            raise ValueError(f"a command has {_BODY_LIMIT} bytes at most")
-    try:
-        return kind.model_validate_json(content or b"{}")
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        path = ".".join(map(str, found["loc"]))
-        raise ValueError(f"{path}: {found['msg']}" if path else found["msg"]) from None
 
 
 _NOBODY: Final[dict[str, int]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from portico.processes.control.admin.instances import all_drained, override_document
 from portico.processes.control.admin.registry import described
 from portico.processes.control.check import Check
 from portico.processes.control.instance_states import InstanceStates
@@ -27,10 +28,14 @@ def services_overview(state: State, states: InstanceStates) -> list[dict[str, An
             instance |= {"status": "unhealthy", "error": problem}
         elif check.shown_healthy:
             entry["status"] = "healthy"
+        if said := override_document(state, *check.identity):
+            instance["override"] = said
         entry["instances"].append(instance | states.described(*check.identity))
     for key, entry in services.items():
         if warning := states.warning(key, [instance["url"] for instance in entry["instances"]]):
             entry["warning"] = warning
+        if all_drained(state, key):
+            entry["warning"] = "no instance gets requests: somebody has drained them"
     for name, service in state.config.services.items():
         if service.discover is not None and name not in services:
             services[name] = {"name": name, "status": "unhealthy", "instances": []}

@@ -5,40 +5,46 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from portico.client.registry_keys import key_of
 from portico.net.redis.connection import failures
+from portico.processes.control.admin.bodies import body_of
+from portico.processes.control.admin.models import Registered, RegistryPage
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.problems import problem
 from portico.processes.control.registration import VALUE_LIMIT, Entry, SentRegistration, entry_of, read_document
 from portico.processes.control.registry import UnknownServiceError
 
+_REGISTRATION: Final = body_of(SentRegistration)
+_NOTHING: Final[dict[str, Any]] = {"status_code": 204, "response_model": None, "response_class": Response}
+
 
 def registry_routes(discovery: Discovery) -> APIRouter:
     """The routes below `/admin/registry`. Where a service discovers from Redis, they write there."""
-    router = APIRouter(prefix="/admin/registry")
+    router = APIRouter(prefix="/admin/registry", tags=["registry"])
     desk = _Desk(discovery)
 
-    @router.get("")
+    @router.get("", **shows(RegistryPage))
     async def show() -> dict[str, Any]:
         """Every accepted registration."""
         return desk.show()
 
-    @router.put("/{name}/{instance}")
+    @router.put("/{name}/{instance}", **shows(Registered, 201), openapi_extra=_REGISTRATION)
     async def register(name: str, instance: str, request: Request) -> Response:
         """Register an instance, or change its registration; it lives for `ttl` seconds."""
         return await _in_words(desk.register(name, instance, request))
 
-    @router.post("/{name}/{instance}/heartbeat")
+    @router.post("/{name}/{instance}/heartbeat", **_NOTHING)
     async def heartbeat(name: str, instance: str) -> Response:
         """Extend by another `ttl`; 404 where there is no registration: register again."""
         return await _in_words(desk.heartbeat(name, instance))
 
-    @router.delete("/{name}/{instance}")
+    @router.delete("/{name}/{instance}", **_NOTHING)
     async def deregister(name: str, instance: str) -> Response:
         """Deregister: the instance gets no more requests."""
         return await _in_words(desk.deregister(name, instance))

@@ -10,6 +10,9 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
+from portico.processes.control.admin.bodies import schema_of
+from portico.processes.control.admin.models import Issued, Revoked, Rotated
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
@@ -44,9 +47,9 @@ class _Rotation(msgspec.Struct, forbid_unknown_fields=True):
 
 def token_routes(state: State) -> APIRouter:
     """The routes below `/admin/tokens`."""
-    router = APIRouter(prefix="/admin/tokens", dependencies=[Depends(Bound(_AT_ONCE))])
+    router = APIRouter(prefix="/admin/tokens", tags=["tokens"], dependencies=[Depends(Bound(_AT_ONCE))])
 
-    @router.post("", response_model=None)
+    @router.post("", **shows(Issued), openapi_extra=schema_of(_Wanted))
     async def issue(request: Request) -> dict[str, Any] | Response:
         """A token for a consumer of the configuration."""
         wanted = await _read(request, _Wanted)
@@ -66,13 +69,13 @@ def token_routes(state: State) -> APIRouter:
         token = access.issue(consumer.name, scopes, life=life)
         return {"generation": state.generation, "access_token": token, "expires_in": life, "scope": " ".join(scopes)}
 
-    @router.post("/revoke", response_model=None)
+    @router.post("/revoke", **shows(Revoked), openapi_extra=schema_of(_Revocation))
     async def revoke(request: Request) -> dict[str, Any] | Response:
         """The end of a token, or of all that a consumer has."""
         wanted = await _read(request, _Revocation)
         return wanted if isinstance(wanted, Response) else await _revoked(state, wanted)
 
-    @router.post("/rotate", response_model=None)
+    @router.post("/rotate", **shows(Rotated), openapi_extra=schema_of(_Rotation, required=False))
     async def rotate(request: Request) -> dict[str, Any] | Response:
         """Another key to sign with: soon, or at once and alone."""
         wanted = await _read(request, _Rotation)

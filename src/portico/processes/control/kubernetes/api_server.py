@@ -20,7 +20,7 @@ import msgspec
 
 from portico import __version__
 from portico.config import ApiServerSettings
-from portico.config.gateway import check_token
+from portico.config.admin import check_token
 from portico.net.tls.causes import reason_of
 from portico.net.tls.certificates import CertificateError
 from portico.net.tls.contexts import client_context

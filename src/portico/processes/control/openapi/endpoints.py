@@ -4,61 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
 from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_oauth2_redirect_html
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from portico.config import ListenerSettings
 from portico.processes.control.openapi.merging import WHOLE
+from portico.processes.control.openapi.swagger import FIELDS, swagger_files, swagger_page
 from portico.processes.control.state import State
 
 _READS: Final = ["GET", "HEAD"]
-_FILES: Final = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
-_START: Final = """\
-"use strict";
-window.ui = SwaggerUIBundle({
-  url: "openapi.json",
-  dom_id: "#swagger-ui",
-  deepLinking: true,
-  docExpansion: "list",
-  validatorUrl: null,
-  oauth2RedirectUrl: new URL("docs/oauth2-redirect.html", document.baseURI).href,
-  presets: [SwaggerUIBundle.presets.apis],
-  layout: "BaseLayout",
-});
-"""
-_PAGE: Final = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="icon" href="docs/favicon.png?v={v}">
-<link rel="stylesheet" href="docs/swagger-ui.css?v={v}">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="docs/swagger-ui-bundle.js?v={v}"></script>
-<script src="docs/start.js?v={v}"></script>
-</body>
-</html>
-"""
-_POLICY: Final = (
-    "default-src 'none'; script-src {scripts}; style-src 'self'; img-src 'self' data:; "
-    "connect-src {origins}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""All that the page is made of is a file of the gateway's; images may be in the style sheet."""
 _MOST_HOSTS: Final = 50
-_FIELDS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 def documentation(state: State) -> APIRouter:
@@ -85,26 +46,13 @@ def documentation(state: State) -> APIRouter:
         """The same of a listener that serves some of the routes, whose hosts alone it names."""
         return _page(state, _listener(state, key))
 
-    @app.api_route("/docs/start.js", methods=_READS)
-    async def start() -> Response:
-        """What starts it."""
-        return Response(_START, media_type="text/javascript", headers=_FIELDS)
-
     @app.api_route("/docs/oauth2-redirect.html", methods=_READS)
     async def redirected() -> Response:
         """Where the pages of an issuer of tokens come back to."""
         text, policy = _redirect_page()
-        return HTMLResponse(text, headers={**_FIELDS, "Content-Security-Policy": policy})
+        return HTMLResponse(text, headers={**FIELDS, "Content-Security-Policy": policy})
 
-    @app.api_route("/docs/{name}", methods=_READS)
-    async def file(name: str) -> Response:
-        """The files of Swagger UI. Their addresses change with their version."""
-        if name not in _FILES:
-            raise HTTPException(404)
-        path = str(files("fastapi_offline").joinpath("static", name))
-        fields = {**_FIELDS, "Cache-Control": "public, max-age=31536000, immutable"}
-        return FileResponse(path, media_type=_FILES[name], headers=fields)
-
+    app.include_router(swagger_files("/docs"))
     return app
 
 
@@ -117,9 +65,7 @@ def _listener(state: State, key: str) -> ListenerSettings:
 
 def _page(state: State, listener: ListenerSettings) -> Response:
     _check_is_on(state)
-    text = _PAGE.format(title=html.escape(state.config.gateway.title), v=_version())
-    policy = _POLICY.format(scripts="'self'", origins=" ".join(_origins(state, listener)))
-    return HTMLResponse(text, headers={**_FIELDS, "Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+    return swagger_page(state.config.gateway.title, _origins(state, listener))
 
 
 async def _document(state: State, request: Request, listener: ListenerSettings) -> Response:
@@ -130,7 +76,7 @@ async def _document(state: State, request: Request, listener: ListenerSettings) 
         raise HTTPException(503, "the documents are not merged yet", {"Retry-After": "1"}) from None
     except LookupError:
         raise HTTPException(404) from None
-    fields = {**_FIELDS, "ETag": page.etag, "Cache-Control": "no-cache"}
+    fields = {**FIELDS, "ETag": page.etag, "Cache-Control": "no-cache"}
     asked = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
     if page.etag in asked or "*" in asked:
         return Response(status_code=304, headers=fields)
@@ -146,11 +92,6 @@ def _origins(state: State, listener: ListenerSettings) -> list[str]:
     """Where the page may send requests: to where it is from, and to the hosts of the listener's routes."""
     hosts = dict.fromkeys(host for route in state.config.served_by(listener) for host in route.hosts)
     return ["'self'", *list(hosts)[:_MOST_HOSTS]]
-
-
-@cache
-def _version() -> str:
-    return version("fastapi-offline")
 
 
 @cache

@@ -1,0 +1,113 @@
+"""`portico explain`: what becomes of a request, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from portico.cli.configured import load
+from portico.cli.console import fail_usage, out, say
+from portico.cli.explained import lines_of
+from portico.cli.options import ConfigOption
+
+if TYPE_CHECKING:
+    from portico.snapshot.explain import Explanation, Question
+
+
+class Form(StrEnum):
+    """How an explanation is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def explain(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="The method, such as GET.", show_default=False)],
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="A path, or a URL with the host that clients ask.", show_default=False),
+    ],
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="A field; may come again.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", metavar="TEXT", help="The body, or @FILE for what is in a file.")
+    ] = None,
+    client_ip: Annotated[
+        str, typer.Option("--client-ip", metavar="ADDRESS", help="The client's address.")
+    ] = "127.0.0.1",
+    listener: Annotated[
+        str | None, typer.Option("--listener", metavar="NAME", help="The listener, or its port, that gets it.")
+    ] = None,
+    others: Annotated[
+        int, typer.Option("--others", metavar="N", min=0, help="How many other routes are named, the nearest ones.")
+    ] = 10,
+    form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = Form.TEXT,
+    config: ConfigOption = None,
+) -> None:
+    """Say what becomes of a request: its route, why no other one, and what its service gets.
+
+    Nothing is sent or counted: the routes, policies and instances are those of the file, with every instance up and
+    nothing counted yet. Exit code 0 where a service gets the request or the gateway answers it, 1 where the gateway
+    would refuse it, 2 where no such request can be sent.
+    """
+    question = _question(method, url, header or [], data, client_ip, listener)
+    try:
+        found = _offline(question, config, others)
+    except ValueError as error:
+        fail_usage(f"portico: {error}")
+    if form is Form.JSON:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        for line in lines_of(found):
+            say(out, line)
+    if found["outcome"] == "refused":
+        raise typer.Exit(1)
+
+
+def _question(
+    method: str, url: str, headers: list[str], data: str | None, client_ip: str, listener: str | None
+) -> Question:
+    from portico.snapshot.explain import Question
+
+    pairs = [header.partition(":") for header in headers]
+    for (_, colon, _), header in zip(pairs, headers, strict=True):
+        if not colon:
+            raise typer.BadParameter(f"expected NAME: VALUE, not {header!a}", param_hint="--header")
+    try:
+        address = str(ip_address(client_ip))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--client-ip") from error
+    return Question(
+        method, url, tuple((name, value.strip()) for name, _, value in pairs), _body(data), address, listener
+    )
+
+
+def _body(data: str | None) -> bytes:
+    if data is None or not data.startswith("@"):
+        return (data or "").encode("utf-8", "surrogateescape")
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{data[1:]}: {error.strerror}", param_hint="--data") from error
+
+
+def _offline(question: Question, path: Path | None, others: int) -> Explanation:
+    """By the file alone."""
+    from portico.snapshot.explain import explain, located
+    from portico.snapshot.explain.offline import offline
+
+    question.check()
+    config, _ = load(path)
+
+    async def explained() -> Explanation:
+        builder, snapshot = offline(config)
+        return await explain(builder, snapshot, config, question, others)
+
+    return located(asyncio.run(explained()), config)

@@ -1,0 +1,92 @@
+"""The admin API described: its OpenAPI document at `/admin/openapi.json`, and Swagger UI at `/admin/docs`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from portico import __version__
+from portico.processes.control.admin.models import Problem
+from portico.processes.control.openapi.swagger import FIELDS, swagger_files, swagger_page
+
+_READS: Final = ["GET", "HEAD"]
+_DESCRIPTION: Final = """\
+What a running gateway is, and what may be done about it. Errors are problem documents (RFC 9457).
+
+Where `gateway.admin_token` or `gateway.admin_tokens` is set, every request needs `Authorization: Bearer` and a token;
+one with `access: read` may send GET and HEAD, and POST to questions that change nothing. Without one, programs on the
+gateway's machine may do everything. `X-Portico-User` says for whom a program acts, in the audit log.
+"""
+_PROBLEM: Final = {
+    "description": "What went wrong, and what to do about it.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def shows(model: type[BaseModel], *also: int, description: str = "") -> dict[str, Any]:
+    """Arguments of an endpoint that answers with this document, also with these further statuses."""
+    answer = {"model": model, **({"description": description} if description else {})}
+    return {"response_model": None, "responses": dict.fromkeys((200, *also), answer)}
+
+
+def name_of(route: APIRoute) -> str:
+    """What an operation is called: the name of its function, behind what it is about."""
+    name = route.name.replace("_", "-")
+    about = str(route.tags[0]) if route.tags else ""
+    return name if not about or name.startswith(about) else f"{about}-{name}"
+
+
+def add_documentation(app: FastAPI) -> None:
+    """Have the application describe itself. What it shows is the same for every gateway of this release."""
+
+    @app.api_route("/admin/openapi.json", methods=_READS, include_in_schema=False)
+    async def document() -> Response:
+        """The OpenAPI document of the admin API."""
+        app.openapi_schema = app.openapi_schema or _document(app)
+        return JSONResponse(app.openapi_schema, headers={**FIELDS, "Cache-Control": "no-cache"})
+
+    @app.api_route("/admin/docs", methods=_READS, include_in_schema=False)
+    async def page() -> Response:
+        """Swagger UI."""
+        return swagger_page("Portico admin API")
+
+    app.include_router(swagger_files("/admin/docs"))
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title="Portico admin API", version=__version__, description=_DESCRIPTION, routes=app.routes, tags=_TAGS
+    )
+    document["servers"] = [{"url": "..", "description": "This gateway, also behind a prefix."}]
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"token": []}, {}]
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)  # FastAPI's own, which nobody sees
+            operation["responses"]["default"] = _PROBLEM
+    return document
+
+
+_TAGS: Final = [
+    {"name": "gateway", "description": "The gateway itself."},
+    {"name": "services", "description": "Services, and what may be done with their instances."},
+    {"name": "routes", "description": "Routes with their policies."},
+    {"name": "limits", "description": "Rate limits and quotas, and what is left of them."},
+    {"name": "consumers", "description": "Who may sign in, or hold a key."},
+    {"name": "registry", "description": "Instances that register."},
+    {"name": "cache", "description": "What is stored of responses."},
+    {"name": "canaries", "description": "Versions that get a growing share of requests."},
+    {"name": "tokens", "description": "Tokens that the gateway issues."},
+    {"name": "keys", "description": "API keys."},
+    {"name": "live", "description": "What happens now."},
+    {"name": "audit", "description": "Who changed what."},
+]

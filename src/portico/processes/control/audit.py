@@ -1,0 +1,146 @@
+"""The audit log: who changed what over the admin API, and who was not let to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from portico.config import Config
+from portico.processes.control.audit_file import AuditEntry, AuditFile
+from portico.processes.control.state_file import state_path
+from portico.processes.ipc.runtime import Runtime
+
+logger: Final = logging.getLogger("portico.audit")
+
+KEEP: Final = 1000
+"""Entries that are kept."""
+_NAMELESS: Final = 100
+"""Of these, requests without a right token: whoever sends many must not push out the others."""
+_LONGEST: Final = 200
+"""Characters of each text."""
+_REFUSED: Final = (401, 403)
+
+
+class _Note(NamedTuple):
+    action: str
+    what: str
+    result: str
+
+
+class Audit:
+    """The audit log of one gateway. What is in it says no secret, and holds no document."""
+
+    def __init__(self, runtime: Runtime | None = None, config_path: Path | None = None) -> None:
+        self._runtime = runtime
+        self._config_path = config_path
+        self._path: Path | None = None
+        self._entries: list[AuditEntry] = []
+        self._file: AuditFile | None = None
+
+    def follow(self, config: Config) -> None:
+        """Keep it where this configuration says, and know what is there already."""
+        path = state_path(config, self._config_path, "audit")
+        if self._runtime is None or (self._file is not None and path == self._path):
+            return
+        self.close()
+        self._path = path
+        if path is None or path.exists():  # else it is opened when there is something to keep
+            self._open()
+
+    def _open(self) -> AuditFile | None:
+        if self._file is None and self._runtime is not None:
+            self._file = AuditFile(self._path, self._runtime.directory / "audit", KEEP)
+            self._entries = [*self._file.load(), *self._entries]
+            self._trim()
+        return self._file
+
+    def close(self) -> None:
+        """Let another process have the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def record(self, request: Request, action: str, what: str, result: str = "") -> None:
+        """Say in words what a request asks for, for the entry that is made once it is answered.
+
+        Without this an entry has the method and the path. `result` is what came of it, where the status does not say.
+        """
+        request.scope["state"]["audited"] = _Note(action, what, result)
+
+    def newest(self) -> Iterator[AuditEntry]:
+        """What is known, the newest first."""
+        return reversed(self._entries)
+
+    def answered(self, scope: Scope, status: int) -> None:
+        """A request that writes was answered."""
+        entry = _entry(scope, status)
+        if _is_routine(scope, status):
+            return
+        last = self._entries[-1] if self._entries else None
+        if last is not None and not entry.caller and _is_alike(last, entry):
+            last.times, last.until, last.what = last.times + 1, entry.at, entry.what
+            return
+        self._log(entry)
+        self._entries.append(entry)
+        self._trim()
+        file = self._open()
+        if file is not None:
+            file.append(entry, self._entries)
+
+    def _log(self, entry: AuditEntry) -> None:
+        names = "caller", "user", "client_ip", "action", "what", "status", "result"
+        extra = {name: value for name in names if (value := getattr(entry, name)) != ""}
+        level = logging.INFO if entry.status < 400 else logging.WARNING
+        logger.log(level, "the admin API was used" if entry.caller else "the admin API refused somebody", extra=extra)
+
+    def _trim(self) -> None:
+        nameless = sum(not entry.caller for entry in self._entries) - _NAMELESS
+        if nameless > 0:
+            kept = []
+            for entry in self._entries:
+                if entry.caller or nameless <= 0:
+                    kept.append(entry)
+                else:
+                    nameless -= 1
+            self._entries = kept
+        del self._entries[:-KEEP]
+
+
+def _entry(scope: Scope, status: int) -> AuditEntry:
+    headers, now = Headers(scope=scope), time.time()
+    state = scope["state"]
+    note = state.get("audited") or _Note(scope["method"], scope["path"], "")
+    usual = "done" if status < 400 else "refused" if status in _REFUSED else "failed"
+    caller = state["caller"].name if "caller" in state else ""
+    return AuditEntry(
+        at=now,
+        until=now,
+        caller=caller,
+        user=_plain(headers.get("x-portico-user", "")),
+        client_ip=(scope.get("client") or ("",))[0],
+        action=_plain(note.action),
+        what=_plain(note.what),
+        status=status,
+        result=_plain(note.result or usual),
+    )
+
+
+def _plain(text: str) -> str:
+    """Text of one line, cut where it is long."""
+    return "".join(character if character.isprintable() else "?" for character in text[:_LONGEST])
+
+
+def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:
+    return not one.caller and (one.client_ip, one.status) == (other.client_ip, other.status)
+
+
+def _is_routine(scope: Scope, status: int) -> bool:
+    """Whether it is a service that says every few seconds that it is there still."""
+    return status < 400 and scope["path"].startswith("/admin/registry/") and scope["path"].endswith("/heartbeat")

@@ -1,0 +1,405 @@
+"""The configuration in force, for those who look at it and change it over the admin API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from portico.config import Config, ConfigError, Problem, load_text
+from portico.config.document import parse_document
+from portico.config.masks import masked_text
+from portico.core.tasks import background
+from portico.plan import Plan, summary
+from portico.processes.control.configuration.cause import Cause
+from portico.processes.control.configuration.errors import RefusedError, invalid
+from portico.processes.control.configuration.file import ConfigurationFile
+from portico.processes.control.configuration.history import Entry, History
+from portico.processes.control.configuration.in_force import InForce
+from portico.processes.control.configuration.preconditions import ANY, read_if_match
+from portico.processes.control.configuration.proposed import Proposed, Sent, compared, propose, warned
+from portico.processes.control.reloading import ReloadError, Reloading, fixed_differences, in_words
+from portico.processes.control.state import State
+from portico.processes.control.state_file import StateFile, state_path
+from portico.processes.control.workers import LATE
+from portico.processes.ipc.runtime import Runtime
+
+logger: Final = logging.getLogger("portico.control")
+
+_NOT_WRITTEN: Final = "the history of the configuration cannot be written: no rollback will lead here"
+_FEW: Final = 200
+"""Changes that an entry of the history lists."""
+_SHORT: Final = 20
+"""Changes that a refusal lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a change. `number` is that of its entry in the history, None where nothing changed.
+
+    `notes` are what is not as its author may think, in sentences.
+    """
+
+    generation: int
+    changes: list[dict[str, object]]
+    etag: str
+    number: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def as_data(self) -> dict[str, Any]:
+        """As JSON has it."""
+        data = {"generation": self.generation, "changes": self.changes, "etag": self.etag, "number": self.number}
+        return data | {"notes": [*self.notes]}
+
+
+class Configuration:
+    """Shows the configuration in force, and applies others: each whole or not at all, in the file as in all workers."""
+
+    def __init__(self, state: State, reloading: Reloading, runtime: Runtime) -> None:
+        self._state = state
+        self._reloading = reloading
+        self._file = ConfigurationFile(state.config_path) if state.config_path is not None else None
+        self._kept = StateFile(
+            state_path(state.config, state.config_path, "history"), runtime.directory / "history.json"
+        )
+        self._history = History(self._kept.path.with_suffix(""))
+        self._seen: InForce | None = None
+        self._recording: list[asyncio.Task[None]] = []
+        reloading.taken_over = self._note_reload
+
+    # ---- what is in force
+
+    async def shown(self) -> tuple[dict[str, Any], str]:
+        """The document in force without secrets, and its tag."""
+        there = await self._in_force()
+        return there.shown, there.tags[0]
+
+    async def text(self) -> tuple[str, str]:
+        """The text of the file in force without secrets, and its tag. Raises RefusedError where there is no file."""
+        there = await self._in_force()
+        if there.masked is None:
+            raise RefusedError(404, "this gateway runs without a file")
+        return there.masked, there.tags[1]
+
+    async def tag(self) -> str:
+        """That of the document in force."""
+        return (await self._in_force()).tags[0]
+
+    async def _in_force(self) -> InForce:
+        config, seen = self._state.config, self._seen
+        is_same = seen is not None and seen.config.source is config.source and seen.config.written is config.written
+        if seen is None or not is_same:
+            seen = self._seen = InForce(config, self._history)
+        return await asyncio.to_thread(seen.everything)
+
+    # ---- what another one would be
+
+    async def validate(self, sent: Sent) -> list[Problem]:
+        """What is worth a look in a document that could come into force. Raises RefusedError where it could not."""
+        proposed = await self._proposed(sent, await self._in_force())
+        return await asyncio.to_thread(warned, proposed.config)
+
+    async def plan(self, sent: Sent) -> Plan:
+        """What a document would change. Raises RefusedError where it could not come into force."""
+        return (await self._proposed(sent, await self._in_force())).plan
+
+    async def _proposed(self, sent: Sent, there: InForce) -> Proposed:
+        filename = str(self._state.config_path or "portico.yaml")
+        found: list[Proposed] = []
+
+        def read() -> Config:
+            found.append(propose(sent, there, filename, self._reloading.checked))
+            return found[0].config
+
+        try:
+            config = await self._reloading.in_time(read)
+        except ReloadError as error:
+            raise invalid(error.problems) from None
+        if config is found[0].config:
+            return found[0]
+        changes, is_same = await asyncio.to_thread(compared, there, config)  # with services that have registered
+        return Proposed(found[0].text, config, changes, is_same)
+
+    # ---- another one comes in
+
+    async def apply(self, sent: Sent, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False) -> Applied:
+        """Have a document come into force. `if_match` are the values of that field. Raises RefusedError."""
+        async with self._reloading.turn():
+            there = await self._checked(if_match)
+            return await self._apply(await self._proposed(sent, there), there, cause, dry_run=dry_run)
+
+    async def rollback(
+        self, number: int | None, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False
+    ) -> Applied:
+        """Have an earlier one come into force again, the one before by default. Raises RefusedError."""
+        await self._recorded()
+        async with self._reloading.turn():
+            there = await self._checked(if_match)
+            entry = self._earlier(number, there)
+            proposed = await self._proposed(Sent(entry.text), there)
+            new = InForce(proposed.config, self._history)
+            files = await asyncio.to_thread(lambda: new.files)
+            other = [path for path in {**files, **entry.files} if files.get(path) != entry.files.get(path)]
+            notes = [f"{path} is not as it was then: the history keeps only the file itself" for path in other]
+            done = await self._apply(proposed, there, cause, dry_run=dry_run)
+            return Applied(done.generation, done.changes, done.etag, done.number, (*done.notes, *notes))
+
+    def _earlier(self, number: int | None, there: InForce) -> Entry:
+        if number is not None:
+            entry = self._history.find(number)
+            if entry is None or entry.state != "applied":
+                raise RefusedError(404, f"the history has no configuration {number} that was in force")
+            return entry
+        text = there.config.source.text if there.config.source is not None else ""
+        entries = (each for each in self._history.entries() if each.state == "applied" and each.text != text)
+        entry = next(entries, None)
+        if entry is None:
+            raise RefusedError(409, "the history has no configuration before this one")
+        return entry
+
+    async def _checked(self, if_match: Sequence[str]) -> InForce:
+        """What is in force, if that is what the author of a change has seen. Raises RefusedError."""
+        try:
+            tags = read_if_match(if_match)
+        except ValueError as error:
+            raise RefusedError(400, str(error)) from None
+        if self._file is None:
+            raise RefusedError(409, "this gateway runs without a file: start it with portico run FILE")
+        if tags is None:
+            raise RefusedError(428, "say what you have seen: If-Match with the ETag of GET /admin/config, or *")
+        there = await self._in_force()
+        await asyncio.to_thread(self._file.check)
+        on_disk = await asyncio.to_thread(self._file.text)
+        source = there.config.source
+        if source is not None and on_disk == source.text:
+            if ANY not in tags and tags.isdisjoint(there.tags):
+                raise await self._changed(tags, there)
+        elif ANY not in tags and self._tag_of(on_disk) not in tags:
+            message = (
+                f"{self._file.path} is not what is in force: somebody has changed it on disk; reload, or put it back"
+            )
+            raise RefusedError(412, message, {"current": self._tag_of(on_disk), "changes": []})
+        return there
+
+    def _tag_of(self, text: str | None) -> str:
+        """The tag of a file on disk that is not in force."""
+        return f'"{self._history.digest(b"disk", (text or "").encode())}"'
+
+    async def _changed(self, tags: frozenset[str], there: InForce) -> RefusedError:
+        """What has changed since the document that somebody has seen, as far as that is known."""
+        await self._recorded()
+        known = self._history.tagged(tags)
+        words: list[str] = []
+        if known is not None:
+            words = await asyncio.to_thread(self._since, known, there)
+        who = self._history.entries()[:1]
+        by = f", by {who[0].who}" if who and who[0].who else ""
+        message = f"the configuration has been changed since you saw it{by}: look at it again"
+        return RefusedError(412, message, {"current": there.tags[0], "changes": words})
+
+    def _since(self, known: Entry, there: InForce) -> list[str]:
+        with suppress(ConfigError):
+            filename = str(self._state.config_path)
+            old = load_text(known.text, filename, os.environ, known.included)
+            found, _ = compared(InForce(old, self._history), there.config)
+            return [_in_line(change.as_data()) for change in found.changes][:_SHORT]
+        return [
+            _in_line(change)
+            for entry in self._history.entries()
+            if entry.number > known.number
+            for change in entry.changes
+        ][:_SHORT]
+
+    async def _apply(self, proposed: Proposed, there: InForce, cause: Cause, *, dry_run: bool) -> Applied:
+        changes = [change.as_data() for change in proposed.plan.changes]
+        if proposed.is_same or dry_run:
+            return Applied(self._state.generation, changes, there.tags[0])
+        try:
+            await self._reloading.prepare(proposed.config)
+        except ReloadError as error:
+            raise invalid(error.problems) from None
+        new = InForce(proposed.config, self._history)
+        entry = await asyncio.to_thread(self._entry, new, cause, proposed.plan, "pending")
+        await self._stored(entry)
+        try:
+            await self._write(proposed.text)
+        except RefusedError:
+            await asyncio.to_thread(self._history.remove, entry.number)
+            raise
+        async with self._reloading.notified():
+            is_fixed = fixed_differences(self._state.config, proposed.config)
+            behind = await self._reloading.take_over(proposed.config)
+            refused = {worker: problem for worker, problem in behind.items() if problem != LATE}
+            if refused:
+                await self._undo(entry, there, refused)
+        entry.state, entry.generation = "applied", self._state.generation
+        await self._finished(entry)
+        logger.info(
+            "configuration applied", extra={"generation": entry.generation, "number": entry.number, "who": entry.who}
+        )
+        notes = ["a change of workers, embedded_redis, admin or log takes effect after a restart"] if is_fixed else []
+        notes += [f"{worker} {problem}: it is replaced if it goes on like that" for worker, problem in behind.items()]
+        return Applied(entry.generation, changes, await self.tag(), entry.number, tuple(notes))
+
+    async def _write(self, text: str) -> None:
+        assert self._file is not None
+        before = await asyncio.to_thread(self._file.text)
+        await asyncio.to_thread(self._file.replace, text, lambda found: found == before)
+        self._reloading.note_own(self._file.path)
+
+    async def _undo(self, entry: Entry, there: InForce, refused: dict[str, str]) -> None:
+        """Workers have refused it: the one before is in force again, in its file and everywhere."""
+        text = there.config.source.text if there.config.source is not None else ""
+        message = f"workers cannot use it:\n{in_words(refused)}"
+        try:
+            await self._write(text)
+        except RefusedError as error:
+            message += f"\nThe file could not be put back: {error.detail}"
+            logger.error("a refused configuration stays in its file", extra={"reason": error.detail})
+        await self._reloading.take_over(there.config)
+        entry.state, entry.generation = "refused", self._state.generation
+        await self._finished(entry)
+        raise RefusedError(422, message, {"problems": [], "generation": self._state.generation})
+
+    # ---- the history
+
+    async def history(self) -> list[Entry]:
+        """All entries, the newest first."""
+        await self._recorded()
+        return self._history.entries()
+
+    async def entry(self, number: int) -> tuple[Entry, str]:
+        """One of them, and its text without secrets. Raises RefusedError where there is none."""
+        await self._recorded()
+        entry = self._history.find(number)
+        if entry is None:
+            raise RefusedError(404, f"the history has no entry {number}")
+        return entry, await asyncio.to_thread(_masked, entry, str(self._state.config_path))
+
+    @property
+    def kept_in(self) -> tuple[Path, str]:
+        """Where the history is, and why it is not kept over a restart, if it is not."""
+        return self._history.directory, self._kept.problem
+
+    def begin(self) -> None:
+        """Note what this gateway begins with; finish what the process before this one was killed at."""
+        background(self._begin(), "the history of the configuration")
+
+    async def _begin(self) -> None:
+        config = self._state.config
+        if config.source is None or self._file is None:
+            return
+        entries = self._history.entries()
+        pending = next((each for each in entries[:1] if each.state == "pending"), None)
+        if pending is not None:
+            on_disk = await asyncio.to_thread(self._file.text)
+            if pending.text == config.source.text:
+                pending.state, pending.generation = "applied", self._state.generation
+            else:
+                pending.state = "refused"
+            await self._finished(pending)
+            if pending.text == on_disk and pending.state == "refused":  # it was written, and not taken over
+                await asyncio.to_thread(self._history.remove, pending.number)
+                await self._reloading.reload_for_nobody(Cause("apply", pending.who, pending.user, pending.why))
+        self._note(None, config, Cause("start"))
+        await self._recorded()
+
+    def _note_reload(self, before: Config, cause: Cause) -> None:
+        self._note(before, self._state.config, cause)
+
+    def _note(self, before: Config | None, config: Config, cause: Cause) -> None:
+        """Have an entry for what has come into force, unless its text is that of the last one."""
+        record = partial(self._record, before, config, cause, self._state.generation)
+        self._recording.append(
+            background(self._in_turn(record, [*self._recording]), "the history of the configuration")
+        )
+
+    async def _in_turn(self, record: Any, earlier: list[asyncio.Task[None]]) -> None:
+        if earlier:
+            await asyncio.wait(earlier)
+        try:
+            await asyncio.to_thread(record)
+        except OSError as error:
+            logger.warning(_NOT_WRITTEN, extra={"reason": error.strerror, "file": str(self._history.directory)})
+
+    def _record(self, before: Config | None, config: Config, cause: Cause, generation: int) -> None:
+        source = config.source
+        last = next((each for each in self._history.entries() if each.state == "applied"), None)
+        if source is None or (last is not None and (last.text, last.included) == (source.text, dict(source.included))):
+            return
+        if before is None and last is not None:
+            with suppress(ConfigError):
+                before = load_text(last.text, source.filename, os.environ, last.included)
+        new = InForce(config, self._history)
+        found = compared(InForce(before, self._history), config)[0] if before is not None else Plan(())
+        entry = self._entry(new, cause, found, "applied")
+        entry.generation = generation
+        self._store(entry)
+
+    async def _recorded(self) -> None:
+        """Wait for what is being written into the history."""
+        self._recording = [task for task in self._recording if not task.done()]
+        if self._recording:
+            await asyncio.wait(self._recording)
+
+    def _entry(self, new: InForce, cause: Cause, found: Plan, state: str) -> Entry:
+        source = new.config.source
+        assert source is not None
+        return Entry(
+            number=self._history.next_number(),
+            when=time.time(),
+            action=cause.action,
+            who=cause.who,
+            user=cause.user,
+            why=cause.why,
+            state=state,
+            generation=0,
+            tags=[*new.tags],
+            summary=summary(found) if found.changes else "no changes",
+            changes=[change.as_data() for change in found.changes[:_FEW]],
+            total=len(found.changes),
+            files=new.files,
+            text=source.text,
+            included=dict(source.included),
+        )
+
+    async def _stored(self, entry: Entry) -> None:
+        """Write an entry. Raises RefusedError: without it nobody could go back."""
+        try:
+            await asyncio.to_thread(self._store, entry)
+        except OSError as error:
+            where = self._history.directory
+            message = f"the history in {where} cannot be written ({error.strerror}): no rollback would lead back"
+            raise RefusedError(507, message) from None
+
+    async def _finished(self, entry: Entry) -> None:
+        """Write what became of an entry; what is done is done, also where that fails."""
+        try:
+            await asyncio.to_thread(self._store, entry)
+        except OSError as error:
+            logger.warning(_NOT_WRITTEN, extra={"reason": error.strerror, "file": str(self._history.directory)})
+
+    def _store(self, entry: Entry) -> None:
+        bounds = self._state.config.gateway.history
+        self._history.store(entry, keep=bounds.keep, size=bounds.size)
+
+    def close(self) -> None:
+        """Let another process have the history."""
+        self._kept.close()
+
+
+def _in_line(change: dict[str, Any]) -> str:
+    """A change in one line."""
+    details = ": " + "; ".join(change["details"][:3]) if change["details"] else ""
+    return f"{change['kind']} {change['what']}{details}"
+
+
+def _masked(entry: Entry, filename: str) -> str:
+    return masked_text(entry.text, parse_document(entry.text, filename))

@@ -1,0 +1,164 @@
+"""The configurations that were in force, on disk: each with who brought it in, when, why and what it changed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+logger: Final = logging.getLogger("portico.control")
+
+_ENDING: Final = ".json"
+_KEY: Final = "key"
+
+
+class Entry(msgspec.Struct):
+    """One of them. `state` is `pending` while it is being applied, then `applied` or `refused`.
+
+    `when` is in seconds since 1970, `tags` are what it is known by, `changes` are those to the one before, as
+    `portico plan --format json` has them, of which there are `total`. `files` has a digest of each other file that it
+    is made of. `text` and `included` hold its secrets: they are for nobody but this process.
+    """
+
+    number: int
+    when: float
+    action: str
+    who: str
+    user: str
+    why: str
+    state: str
+    generation: int
+    tags: list[str]
+    summary: str
+    changes: list[dict[str, Any]]
+    total: int
+    files: dict[str, str]
+    text: str
+    included: dict[str, str]
+
+
+_decode: Final = msgspec.json.Decoder(Entry).decode
+
+
+class History:
+    """The entries in a directory, a file each, which is replaced as a whole or not at all.
+
+    At most `keep` of them, and at most `size` bytes together; the newest two always stay.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._entries: dict[int, Entry] = {}
+        self._sizes: dict[int, int] = {}
+        self._last = 0
+        self.unreadable: list[str] = []
+        """The names of files that were not understood: they are left alone."""
+        self._load()
+        self.key = self._read_key()
+
+    def _load(self) -> None:
+        for path in sorted(self.directory.glob(f"*{_ENDING}")):
+            if not path.stem.isdecimal():
+                continue
+            number = int(path.stem)
+            self._last = max(self._last, number)
+            try:
+                data = path.read_bytes()
+                entry = _decode(data)
+            except (OSError, msgspec.DecodeError, ValueError) as error:
+                self.unreadable.append(path.name)
+                extra = {"file": str(path), "reason": str(error)}
+                logger.warning("an entry of the configuration's history cannot be read: it is left out", extra=extra)
+                continue
+            self._entries[number] = entry
+            self._sizes[number] = len(data)
+
+    def _read_key(self) -> bytes:
+        """What tags are made with, so that they say nothing about secrets."""
+        path = self.directory / _KEY
+        with suppress(OSError):
+            if len(key := path.read_bytes()) == 32:
+                return key
+        key = os.urandom(32)
+        with suppress(OSError):
+            self._replace(path, key)
+        return key
+
+    def digest(self, *parts: bytes) -> str:
+        """What identifies these bytes, and says nothing about them."""
+        hashed = hashlib.blake2b(key=self.key, digest_size=12)
+        for part in parts:
+            hashed.update(b"%d:" % len(part) + part)
+        return hashed.hexdigest()
+
+    def entries(self) -> list[Entry]:
+        """All of them, the newest first."""
+        return [self._entries[number] for number in sorted(self._entries, reverse=True)]
+
+    def find(self, number: int) -> Entry | None:
+        """The one with that number."""
+        return self._entries.get(number)
+
+    def tagged(self, tags: frozenset[str]) -> Entry | None:
+        """The newest that is known by one of these tags."""
+        return next((entry for entry in self.entries() if not tags.isdisjoint(entry.tags)), None)
+
+    def next_number(self) -> int:
+        """The number of the one that comes next; those that were removed do not come again."""
+        return self._last + 1
+
+    def store(self, entry: Entry, *, keep: int, size: int) -> None:
+        """Add an entry, or replace the one with its number, and remove what is too much. Raises OSError."""
+        data = msgspec.json.encode(entry)
+        self._replace(self._path(entry.number), data)
+        self._entries[entry.number] = entry
+        self._sizes[entry.number] = len(data)
+        self._last = max(self._last, entry.number)
+        self._prune(keep, size)
+
+    def remove(self, number: int) -> None:
+        """Forget one. Raises OSError."""
+        self._path(number).unlink(missing_ok=True)
+        self._entries.pop(number, None)
+        self._sizes.pop(number, None)
+
+    def _prune(self, keep: int, size: int) -> None:
+        kept = sorted(self._entries, reverse=True)
+        total = 0
+        for index, number in enumerate(kept):
+            total += self._sizes[number]
+            if index >= 2 and (index >= keep or total > size):
+                with suppress(OSError):
+                    self.remove(number)
+
+    def _path(self, number: int) -> Path:
+        return self.directory / f"{number:08}{_ENDING}"
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = path.with_suffix(".new")
+        try:
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+        _sync(self.directory)
+
+
+def _sync(directory: Path) -> None:
+    """Have the names in a directory outlast a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

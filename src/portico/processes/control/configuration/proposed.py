@@ -1,0 +1,146 @@
+"""A document that somebody sends: read with the secrets in force in place of masks, compared with what there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from portico.config import Config, ConfigError, Problem, load_text, warnings_for
+from portico.config.document import parse_document
+from portico.config.masks import unmasked
+from portico.config.written import written_document
+from portico.plan import Plan, plan
+from portico.processes.control.configuration.errors import RefusedError, invalid
+from portico.processes.control.configuration.in_force import InForce
+from portico.processes.control.reloading import ReloadError
+from portico.render.yaml_text import document as yaml_document
+
+_PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+"""Two escapes that are one character (RFC 8259, section 7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A document, as text. Where it `is_json` it has been made of the one that is shown, and is written as YAML.
+
+    `is_careful`: it names no variable or file, and no users' policy, but where the one in force names the same.
+    """
+
+    text: str
+    is_json: bool = False
+    is_careful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """What it would be: the text of the file, the configuration, and what that changes."""
+
+    text: str
+    config: Config
+    plan: Plan
+    is_same: bool
+
+
+def propose(sent: Sent, there: InForce, filename: str, checked: Callable[[Config], Config]) -> Proposed:
+    """Read a document. `checked` says whether it can come into force. Raises RefusedError."""
+    try:
+        data = read_json(sent.text, filename) if sent.is_json else {}
+        read = _plain_json(sent.text) if sent.is_json else sent.text
+        text = unmasked(read, parse_document(read, filename), there.known, is_careful=sent.is_careful)
+        if sent.is_json:
+            config = checked(_loaded_json(data, text, there, filename))
+        else:
+            config = checked(load_text(text, filename, os.environ))
+    except ConfigError as error:
+        raise invalid(error.problems) from None
+    except ReloadError as error:
+        raise invalid(error.problems) from None
+    except PermissionError as error:
+        raise RefusedError(403, str(error)) from None
+    _check_included(there.config, config)
+    assert config.source is not None
+    return Proposed(config.source.text, config, *compared(there, config))
+
+
+def _loaded_json(data: dict[str, Any], unmasked_json: str, there: InForce, filename: str) -> Config:
+    """What a document that was sent as JSON would be, as it would be written.
+
+    Raises ConfigError, whose problems have the places of what was sent.
+    """
+    masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
+    text = unmasked(masked, parse_document(masked, filename), there.known)
+    try:
+        return load_text(text, filename, os.environ)
+    except ConfigError:
+        load_text(unmasked_json, filename, os.environ)
+        raise
+
+
+def _plain_json(text: str) -> str:
+    """The same JSON as YAML reads it, everything at the same place but for escaped characters beyond the first plane.
+
+    Tabs are between values only: in JSON's strings they are escaped.
+    """
+    return _PAIR.sub(_character, text).replace("\t", " ")
+
+
+def _character(pair: re.Match[str]) -> str:
+    return pair[1] + str(json.loads(f'"{pair[2]}"'))
+
+
+def compared(there: InForce, config: Config) -> tuple[Plan, bool]:
+    """What a configuration changes, and whether it is the one in force in other words."""
+    found = plan(there.located, config)
+    own = there.config
+    same_files = (own.code, own.page_texts, own.files, own.documents) == (
+        *(config.code, config.page_texts, config.files, config.documents),
+    )
+    return found, not found.changes and own.own_policies == config.own_policies and same_files
+
+
+def _check_included(old: Config, new: Config) -> None:
+    """A change of the file takes over no change of others by the way."""
+    known = old.source.included if old.source is not None else {}
+    read = new.source.included if new.source is not None else {}
+    changed = [path for path in known.keys() & read.keys() if known[path] != read[path]]
+    if changed:
+        listed = ", ".join(sorted(changed))
+        raise RefusedError(
+            412, f"{listed} has been changed on disk since it was read: reload first", {"files": changed}
+        )
+
+
+def read_json(text: str, filename: str) -> dict[str, Any]:
+    """A JSON object. Raises ConfigError."""
+
+    def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(f"the key {json.dumps(key)} is written twice")
+            found[key] = value
+        return found
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no number of JSON")
+
+    try:
+        value = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        problem = Problem(filename, error.lineno, error.colno, "", f"not valid JSON: {error.msg}")
+        raise ConfigError([problem]) from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError([Problem(filename, None, None, "", f"not valid JSON: {reason}")]) from None
+    if not isinstance(value, dict):
+        raise ConfigError([Problem(filename, 1, 1, "", "expected keys and values at the top, such as services:")])
+    return value
+
+
+def warned(config: Config) -> list[Problem]:
+    """What is worth a look, as `portico check` says it."""
+    return [replace(problem) for problem in warnings_for(config)]

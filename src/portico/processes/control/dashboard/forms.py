@@ -1,0 +1,42 @@
+"""A form that a page sent."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+_LARGEST: Final = 16 << 20
+"""Bytes of a form: a configuration of 10,000 routes fits."""
+_FIELDS: Final = 200
+_KIND: Final = "application/x-www-form-urlencoded"
+
+
+class FormError(ValueError):
+    """It is no form of ours."""
+
+
+class Form(dict[str, str]):
+    """The fields by name; of one that is there twice the last."""
+
+    def text(self, name: str) -> str:
+        """A field without white space at its ends, "" if it is not there."""
+        return self.get(name, "").strip()
+
+
+async def read_form(request: Request) -> Form:
+    """Raises FormError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _KIND:
+        raise FormError(f"expected a form: Content-Type: {_KIND}")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _LARGEST:
+            raise FormError(f"a form has {_LARGEST >> 20} MiB at most")
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
+    except ValueError:
+        raise FormError("the form is not UTF-8, percent-encoded, or has too many fields") from None
+    return Form(pairs)

@@ -1,0 +1,77 @@
+"""Routes: sortable, with their policies and when they were last used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from portico.processes.control.dashboard.page import Context, Page, Visit
+
+_PAGE: Final = 100
+"""Routes on one page: a gateway may have 10,000."""
+_SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
+    "name": lambda route: route["name"].lower(),
+    "path": lambda route: str(route.get("path", "")),
+    "service": lambda route: str(route.get("service") or ""),
+    "policies": lambda route: len(route["policy_names"]),
+    "rate": lambda route: route["rate"] or 0.0,
+    "last_hit": lambda route: route["last_hit"] or 0.0,
+}
+_COLUMNS: Final = (
+    ("name", "Route"),
+    ("path", "Path"),
+    ("service", "Service"),
+    ("policies", "Policies"),
+    ("rate", "Requests/s"),
+    ("last_hit", "Last hit"),
+)
+
+
+async def routes(visit: Visit) -> Context:
+    """Those that have a text in their name, path, service or policies, in the order asked for, a page of them."""
+    found = await visit.get("/admin/routes")
+    hits = {each["name"]: each for each in visit.history.latest().get("routes", ())}
+    every = [_route(each, hits.get(each["name"], {})) for each in found["routes"]]
+    wanted = visit.query.get("q", "").lower()
+    shown = [each for each in every if wanted in each["words"]]
+    sort, down = visit.query.get("sort", ""), bool(visit.query.get("down"))
+    if sort in _SORTS:
+        shown.sort(key=_SORTS[sort], reverse=down)
+    text = visit.query.get("page", "1")
+    page = min(max(1, int(text) if text.isascii() and text.isdecimal() else 1), max(1, -(-len(shown) // _PAGE)))
+    return {
+        "routes": shown[(page - 1) * _PAGE : page * _PAGE],
+        "found": len(shown),
+        "all": len(every),
+        "columns": [_column(name, label, sort, down, wanted) for name, label in _COLUMNS],
+        "before": _address(sort, down, wanted, page - 1) if page > 1 else "",
+        "after": _address(sort, down, wanted, page + 1) if page * _PAGE < len(shown) else "",
+        "number_of_page": page,
+        "since": visit.history.latest().get("since"),
+    }
+
+
+def _route(route: dict[str, Any], hit: dict[str, Any]) -> dict[str, Any]:
+    policies = route.get("policies") or []
+    names = [each.get("key") or each.get("name") for each in policies] if isinstance(policies, list) else [*policies]
+    found = {**route, "policy_names": names, "rate": hit.get("rate"), "last_hit": hit.get("last_hit")}
+    found["words"] = " ".join(map(str, (route["name"], route.get("path"), route.get("service"), *names))).lower()
+    return found
+
+
+def _column(name: str, label: str, sort: str, down: bool, wanted: str) -> dict[str, Any]:
+    is_sorted = name == sort
+    # figures are wanted from the greatest down, names from A up
+    goes_down = not down if is_sorted else name in ("rate", "last_hit", "policies")
+    order = ("descending" if down else "ascending") if is_sorted else ""
+    return {"name": name, "label": label, "order": order, "address": _address(name, goes_down, wanted, 1)}
+
+
+def _address(sort: str, down: bool, wanted: str, page: int) -> str:
+    parts = {"sort": sort, "down": "1" if down else "", "q": wanted, "page": str(page) if page > 1 else ""}
+    query = urlencode({name: value for name, value in parts.items() if value})
+    return f"routes?{query}" if query else "routes"
+
+
+ROUTES = Page("routes", "Routes", routes)

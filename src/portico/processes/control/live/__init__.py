@@ -1,0 +1,1 @@
+"""What happens now: figures, exchanges and events, for as long as somebody watches."""

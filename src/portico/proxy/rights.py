@@ -1,0 +1,86 @@
+"""Whether a request that was let through would be let through again: what a changed configuration takes from those who
+are still connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from enum import Enum
+from typing import Final
+
+from portico.core.errors import Answer, MessageError
+from portico.core.exchange import Exchange, RouteMatch, Stream
+from portico.core.messages import RequestHead
+from portico.policies.policy import Guards, Pending, Policy, Verdict, WholeBody
+from portico.proxy.gateway import Gateway, Snapshot
+
+_TIMEOUT: Final = 10.0
+"""Seconds that a policy has for its verdict when it is asked again."""
+
+
+class Right(Enum):
+    """What has become of the right to go on."""
+
+    KEPT = "the request would be let through"
+    LOST = "it would be refused, or has no route"
+    UNKNOWN = "a policy has changed that only sees requests that begin"
+
+
+def guards_of(snapshot: Snapshot, request: RequestHead) -> tuple[RouteMatch, Guards] | None:
+    """What guards the service that a request gets to; None where it gets to none."""
+    try:
+        match = snapshot.matcher.find(request, request.target.partition(b"?")[0])
+        if not isinstance(match, Answer) and match.versions is not None:
+            match, unknown = match.versions.of(request)
+            if unknown is not None:
+                return None
+    except MessageError:
+        return None
+    if isinstance(match, Answer) or match.handling is None:
+        return None
+    return match, match.handling.guards
+
+
+async def right_of(gateway: Gateway, stream: Stream, request: RequestHead, before: Snapshot) -> Right:
+    """What the gateway's snapshot leaves of the right that a request had by the one `before`.
+
+    Only those policies are asked that are others than before. One that cannot answer refuses.
+    """
+    found, known = guards_of(gateway.snapshot, request), guards_of(before, request)
+    if found is None:
+        return Right.LOST
+    match, guards = found
+    had = known[1] if known is not None else Guards()
+    if guards is had or (guards.settings, guards.others) == (had.settings, had.others):
+        return Right.KEPT
+    if guards.settings != had.settings:
+        exchange = gateway.probe(stream, request)
+        exchange.match = match
+        for policy in guards.policies:
+            if await _verdict(policy, exchange) is not None:
+                return Right.LOST
+    return Right.UNKNOWN if guards.others != had.others else Right.KEPT
+
+
+async def _verdict(policy: Policy, exchange: Exchange) -> Answer | None:
+    verdict: Verdict = policy(exchange)
+    if verdict is None or isinstance(verdict, Answer | WholeBody):
+        return verdict if isinstance(verdict, Answer) else None
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            return await (_settled(verdict) if isinstance(verdict, Pending) else verdict)
+    except TimeoutError:
+        return Answer(503)
+
+
+def _settled(pending: Pending) -> Awaitable[Answer | None]:
+    future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+
+    def settle(answer: Answer | None) -> None:
+        if not future.done():
+            future.set_result(answer)
+
+    pending.settle = settle
+    future.add_done_callback(lambda done: pending.cancel() if done.cancelled() else None)
+    return future

@@ -1,0 +1,203 @@
+"""Why each route does not take a request, those first that were nearest to taking it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import nsmallest
+from typing import Final
+
+from portico.proxy.routing.matcher import Matcher
+from portico.proxy.routing.router import Rule, takes_host
+from portico.snapshot.explain.asking import Answered, Request, conditions, path_condition
+from portico.snapshot.explain.explanation import Condition, Lost
+from portico.snapshot.explain.paths import agreeing, differing, outline_of
+from portico.snapshot.explain.precedence import why_first
+from portico.snapshot.explain.written import Target, Written
+
+# ---- how far a route is from taking a request: that orders what is said, and decides nothing
+
+_TYPING_ERROR: Final = 2
+"""Letters that somebody who meant the other text may have got wrong."""
+_WRONG: Final = 1.0
+"""What a condition counts that fails."""
+_MISTYPED: Final = 0.9
+"""A path that looks mistyped."""
+_OTHER_PATH: Final = 4.0
+_SAME_BEGINNING: Final = 2.2
+"""Another path, and how much less it counts the more of it is the beginning of the route's."""
+_OTHER_HOST: Final = 0.8
+_MOST_OF_HOST: Final = 14
+"""Another host counts this and a tenth of each letter that differs, up to so many."""
+_AGREEING: Final = 1.0
+"""What a route gains whose path begins as that of the request does, up to its end."""
+_NEAR: Final = 1.0
+"""What an endpoint of the gateway's own may count to be named: few look for one."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rule as it stands to a request: `turn` is when it is asked, None where its path is another one."""
+
+    rule: Rule[Target]
+    turn: int | None
+    takes_host: bool
+    listeners: Sequence[str] | None = None
+    """Those that serve it, where this one does not."""
+
+
+class Losing:
+    """All rules that might have taken a request, and what each says of it."""
+
+    def __init__(self, matcher: Matcher, others: Iterable[Matcher], asked: Request, written: Written) -> None:
+        """`others` are the matchers of listeners that have other routes."""
+        self.asked, self.written = asked, written
+        self.candidates = [*self._of(matcher)]
+        here = {each.rule.target.name for each in self.candidates}
+        for other in others:
+            for each in self._of(other):
+                name = each.rule.target.name
+                if name not in here and name in written.routes:
+                    listeners = written.serving(name)
+                    self.candidates.append(Candidate(each.rule, each.turn, each.takes_host, listeners))
+
+    def _of(self, matcher: Matcher) -> Iterator[Candidate]:
+        asked, router = self.asked, matcher.router
+        placed = [*router.asked(asked.segments, asked.head.host)]
+        for turn, (rule, _, takes) in enumerate(placed):
+            yield Candidate(rule, turn, takes)
+        known = {id(rule) for rule, _, _ in placed}
+        for rule in router.rules():
+            if id(rule) not in known:
+                yield Candidate(rule, None, takes_host(rule, asked.head.host))
+
+    def winner(self, target: Target) -> Candidate | None:
+        """The rule by which a route takes the request."""
+        for each in self.candidates:
+            is_own = each.rule.target is target and each.turn is not None and each.listeners is None
+            if is_own and not any(not answer.is_met for answer in self._answers(each)):
+                return each
+        return None
+
+    def met(self, candidate: Candidate) -> list[Answered]:
+        """The conditions of a rule that takes it."""
+        return [self._path(candidate), *self._answers(candidate)]
+
+    def lost(self, winner: Candidate | None, most: int) -> tuple[list[Lost], dict[Condition, int]]:
+        """The `most` that are nearest, and how many others there are, by what they lost by.
+
+        Endpoints of the gateway's own are named where they are near, and not counted.
+        """
+        best: dict[str, tuple[float, int, Candidate]] = {}
+        for each in self.candidates:
+            name = each.rule.target.name
+            if winner is not None and each.rule.target is winner.rule.target:
+                continue
+            entry = (self._distance(each), self.written.order.get(name, len(self.written.order)), each)
+            if name not in best or entry[:2] < best[name][:2]:
+                best[name] = entry
+        near = (entry for name, entry in best.items() if name in self.written.routes or entry[0] < _NEAR)
+        nearest = nsmallest(most, near, key=lambda entry: entry[:2])
+        named = [self._lost(each, winner) for _, _, each in nearest]
+        rest = Counter(
+            self._condition(each)
+            for name, (_, _, each) in best.items()
+            if name in self.written.routes and not any(name == lost["name"] for lost in named)
+        )
+        return named, dict(rest)
+
+    def named(self, target: Target, says: str) -> Lost:
+        """What is said of one that would take the request by its path, and does not."""
+        named, asked = self.written.named(target), self.asked
+        return Lost(**named, condition="path", wanted=named["path"], got=asked.path, at=None, says=says)
+
+    @cached_property
+    def _doubting(self) -> Candidate | None:
+        """The rule for which the request is refused."""
+        for each in self.candidates:
+            failed = self._failed(each) if each.turn is not None else None
+            if failed is not None and failed.in_doubt:
+                return each
+        return None
+
+    # ---- one rule
+
+    def _answers(self, candidate: Candidate) -> Iterator[Answered]:
+        """What it asks beside the path."""
+        written = self.written.routes.get(candidate.rule.target.name)
+        return conditions(candidate.rule, self.asked, written, takes_host=candidate.takes_host)
+
+    def _path(self, candidate: Candidate) -> Answered:
+        wanted = self.written.named(candidate.rule.target)["path"]
+        return path_condition(candidate.rule, self.asked, wanted, is_met=candidate.turn is not None)
+
+    def _failed(self, candidate: Candidate) -> Answered | None:
+        """The first condition that fails."""
+        if candidate.listeners is not None:
+            return self._listener(candidate.listeners)
+        if candidate.turn is None:
+            return self._path(candidate)
+        return next((answer for answer in self._answers(candidate) if not answer.is_met), None)
+
+    def _condition(self, candidate: Candidate) -> Condition:
+        """The same, in a word."""
+        if candidate.listeners is not None:
+            return "listener"
+        if candidate.turn is None:
+            return "path"
+        failed = self._failed(candidate)
+        return failed.condition if failed is not None else "precedence"
+
+    def _listener(self, serving: Sequence[str]) -> Answered:
+        wanted = " or ".join(serving) or "none"
+        says = f"it is served at {wanted}, not at {self.asked.listener}" if serving else "no listener serves it"
+        return Answered("listener", wanted, self.asked.listener, is_met=False, says=says)
+
+    def _lost(self, candidate: Candidate, winner: Candidate | None) -> Lost:
+        named = self.written.named(candidate.rule.target)
+        failed = self._failed(candidate)
+        if failed is None:
+            first = winner or self._doubting
+            wanted = first.rule.target.name if first is not None else ""
+            says = "nothing of it fails: the request is refused before"
+            if winner is not None:
+                says = f"{wanted} takes it: {why_first(winner.rule, candidate.rule, self.asked.host)}"
+            elif first is not None:
+                says = f"{wanted} is asked before, and the request leaves in doubt whether that takes it"
+            return Lost(**named, condition="precedence", wanted=wanted, got="", at=None, says=says)
+        return Lost(
+            **named, condition=failed.condition, wanted=failed.wanted, got=failed.got, at=failed.at, says=failed.says
+        )
+
+    def _distance(self, candidate: Candidate) -> float:
+        """How far it is from taking the request: about 1 where one condition fails."""
+        path, agreed = self._path_distance(candidate)
+        failing = [answer for answer in self._answers(candidate) if not answer.is_met]
+        listener = _WRONG if candidate.listeners is not None else 0.0
+        rest = sum(self._cost(candidate, answer) for answer in failing)
+        return path + listener + rest - _AGREEING * agreed / max(len(self.asked.path), 1)
+
+    def _cost(self, candidate: Candidate, failed: Answered) -> float:
+        if failed.condition == "host":
+            hosts = (host.removeprefix("*.") for host in candidate.rule.hosts)
+            wrong = min(differing(self.asked.host, host) for host in hosts)
+            return _OTHER_HOST + min(wrong, _MOST_OF_HOST) / 10
+        return _WRONG
+
+    def _path_distance(self, candidate: Candidate) -> tuple[float, int]:
+        """That of the path, and how many letters agree."""
+        path, outline = self.asked.path, outline_of(candidate.rule)
+        agreed = agreeing(path, outline.text)
+        if candidate.turn is not None:
+            return 0.0, agreed if outline.is_prefix else len(path)
+        if outline.pattern is not None and agreed == len(outline.text):
+            return _WRONG, agreed
+        beginning = path
+        if outline.is_prefix:
+            beginning = "/".join(path.split("/")[: outline.text.count("/") + 1])
+        wrong = differing(beginning, outline.text)
+        if wrong <= _TYPING_ERROR and 3 * wrong <= len(outline.text):
+            return _MISTYPED + wrong / 100, agreed
+        return _OTHER_PATH - _SAME_BEGINNING * agreed / len(path), agreed
