@@ -108,9 +108,19 @@ def meets(condition: Condition, value: bytes) -> bool:
 
 def parameter_values(query: bytes, name: bytes) -> Sequence[bytes]:
     """The decoded values of a parameter, as forms send them (WHATWG URL, application/x-www-form-urlencoded)."""
-    pairs = (pair.partition(b"=") for pair in query.split(b"&"))
-    return [_unquoted(value) for own, _, value in pairs if own == name or _unquoted(own) == name]
+    known, parameters = _last[0]
+    if known != query:
+        parameters = {}
+        for pair in query.split(b"&"):
+            own, _, value = pair.partition(b"=")
+            parameters.setdefault(_unquoted(own), []).append(_unquoted(value))
+        _last[0] = query, parameters
+    return parameters.get(name, ())
+
+
+_last: Final[list[tuple[bytes, dict[bytes, list[bytes]]]]] = [(b"", {b"": [b""]})]
+"""The last query, read: thousands of rules may ask the same one."""
 
 
 def _unquoted(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text
