@@ -158,7 +158,7 @@ class Configuration:
         async with self._turn():
             there = await self._checked(if_match)
             entry = self._earlier(number, there)
-            proposed = await self._proposed(Sent(entry.text), there)
+            proposed = await self._proposed(Sent(entry.text, has_masks=False), there)
             new = InForce(proposed.config, self._history)
             files = await asyncio.to_thread(lambda: new.files)
             other = [path for path in {**files, **entry.files} if files.get(path) != entry.files.get(path)]
@@ -301,8 +301,11 @@ class Configuration:
         await self._recorded()
         return self._history.entries()
 
-    async def entry(self, number: int) -> tuple[Entry, str]:
-        """One of them, and its text without secrets. Raises RefusedError where there is none."""
+    async def entry(self, number: int) -> tuple[Entry, str | None]:
+        """One of them, and its text without secrets. Raises RefusedError where there is none.
+
+        There is no text where this release cannot read it, so that nobody knows what in it is secret.
+        """
         await self._begun()
         await self._recorded()
         entry = self._history.find(number)
@@ -330,9 +333,9 @@ class Configuration:
             if pending.text == config.source.text:
                 pending.state, pending.generation = "applied", self._state.generation
             else:
-                pending.state = "refused"
+                pending.state = "abandoned"
             await self._finished(pending)
-            if pending.text == on_disk and pending.state == "refused":  # it was written, and not taken over
+            if pending.text == on_disk and pending.state == "abandoned":  # it was written, and not taken over
                 await asyncio.to_thread(self._history.remove, pending.number)
                 await self._reloading.reload_for_nobody(Cause("apply", pending.who, pending.user, pending.why))
         if self._state.refused is not None:
@@ -456,5 +459,7 @@ class Configuration:
         self._kept.close()
 
 
-def _masked(entry: Entry, filename: str) -> str:
-    return masked_text(entry.text, parse_document(entry.text, filename))
+def _masked(entry: Entry, filename: str) -> str | None:
+    with suppress(ConfigError):
+        return masked_text(entry.text, parse_document(entry.text, filename))
+    return None
