@@ -204,7 +204,8 @@ def test_a_reload_in_the_middle_of_applying_waits_for_its_end(path: Path) -> Non
     async def both() -> tuple[list[int], list[str]]:
         control.configuration.begin()
         apply = control.configuration.apply(Sent(NEW), ["*"], Cause("apply", "ada"))
-        applied, *others = await asyncio.gather(apply, *(control.reloading.reload() for _ in range(3)))
+        reloads = asyncio.gather(*(control.reloading.reload() for _ in range(3)))
+        applied, others = await asyncio.gather(apply, reloads)
         return [applied.generation, *others], [each.action for each in await control.configuration.history()]
 
     generations, actions = asyncio.run(both())
