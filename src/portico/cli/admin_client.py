@@ -152,6 +152,10 @@ class AdminClient:
         wanted = {"url": url, "method": method, "header": [*headers]}
         return self._request("GET", "/admin/cache/show", params=wanted)
 
+    def explain(self, asked: Mapping[str, Any]) -> Any:
+        """What `POST /admin/explain` says of a request. Raises AdminError."""
+        return self._request("POST", "/admin/explain", json=asked)
+
     def canaries(self) -> Any:
         """The document at `/admin/canaries`. Raises AdminError."""
         return self._request("GET", "/admin/canaries")

@@ -80,7 +80,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         explain: (
             "portico explain GET /api/users/7",
             "portico explain POST https://shop.example/orders -H 'X-User: ada' --client-ip 192.0.2.7",
-            "portico explain GET /api/users --format json",
+            "portico explain GET /api/users --live --format json",
         ),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
         import_: (
