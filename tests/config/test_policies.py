@@ -271,6 +271,6 @@ def test_secrets_are_never_shown(load: Load) -> None:
 
 
 def test_policies_are_in_one_order_however_they_are_written() -> None:
-    written = {"rate_limit": {}, "cors": {}, "auth": {"api_key": {}}}
+    written: dict[str, Any] = {"rate_limit": {}, "cors": {}, "auth": {"api_key": {}}}
     orders = [[*Policies.model_validate(said).said] for said in (written, dict(reversed(written.items())))]
     assert orders == [["cors", "rate_limit", "auth"]] * 2
