@@ -244,3 +244,13 @@ def test_a_configuration_without_a_file_is_shown(monkeypatch: pytest.MonkeyPatch
     there = InForce(config, History(tmp_path))
     assert there.masked is None
     assert set(there.shown["services"]) == set(config.services)
+
+
+def test_what_is_written_ahead_of_its_use_is_a_change(tmp_path: Path) -> None:
+    text = "services: {a: {url: 'http://localhost:1'}, b: {url: 'http://localhost:2', default_routes: false}}\n"
+    there = in_force(text, tmp_path)
+    ahead = tried(
+        there, text.replace("routes: false", "routes: false, policies: {auth: {jwt: {secret: %s}}}" % ("s" * 32))
+    )
+    assert (ahead.plan.changes, ahead.is_same) == ((), False)
+    assert tried(there, text.replace("routes: false", "routes: no")).is_same

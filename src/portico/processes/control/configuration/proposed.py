@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from portico.config import Config, ConfigError, Problem, load_text, warnings_for
+from portico.config import Config, ConfigError, Problem, ServiceSettings, load_text, warnings_for
 from portico.config.masks import unmasked
 from portico.config.written import written_document
 from portico.core.slices import collecting_later
@@ -106,7 +106,14 @@ def compared(there: InForce, config: Config) -> tuple[Plan, bool]:
     same_files = (own.code, own.page_texts, own.files, own.documents) == (
         *(config.code, config.page_texts, config.files, config.documents),
     )
-    return found, not found.changes and own.own_policies == config.own_policies and same_files
+    is_same = not found.changes and own.own_policies == config.own_policies and same_files
+    return found, is_same and _unused(own) == _unused(config)
+
+
+def _unused(config: Config) -> dict[str, ServiceSettings]:
+    """Services that no route leads to: what is written for them changes nothing yet, and is kept all the same."""
+    used = {route.service for route in config.all_routes}
+    return {name: service for name, service in config.services.items() if name not in used}
 
 
 def _check_included(old: Config, new: Config) -> None:
