@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -248,22 +248,32 @@ class Configuration:
         try:
             await self._write(proposed.text)
         except RefusedError:
+            self._reloading.abandon(proposed.config)
             await asyncio.to_thread(self._history.remove, entry.number)
             raise
         async with self._reloading.notified():
             is_fixed = fixed_differences(self._state.config, proposed.config)
-            behind = await self._reloading.take_over(proposed.config)
+            behind = await self._taken_over(proposed.config)
             refused = {worker: problem for worker, problem in behind.items() if problem != LATE}
             if refused:
                 await self._undo(entry, there, refused)
         entry.state, entry.generation = "applied", self._state.generation
         await self._finished(entry)
-        logger.info(
-            "configuration applied", extra={"generation": entry.generation, "number": entry.number, "who": entry.who}
-        )
+        self._seen = new
+        self._record_later(partial(self._note_release, proposed.config))
+        extra = {"generation": entry.generation, "number": entry.number, "who": entry.who}
+        logger.info("configuration applied", extra=extra)
         notes = ["a change of workers, embedded_redis, admin or log takes effect after a restart"] if is_fixed else []
         notes += [f"{worker} {problem}: it is replaced if it goes on like that" for worker, problem in behind.items()]
         return Applied(entry.generation, changes, await self.tag(), entry.number, tuple(notes))
+
+    async def _taken_over(self, config: Config) -> dict[str, str]:
+        """What of the gateway does not use a configuration now, each with the reason."""
+        try:
+            return await self._reloading.take_over(config)
+        except Exception as error:
+            logger.exception("a configuration could not be taken over")
+            return {"control": repr(error)}
 
     async def _kept_as_is(self, proposed: Proposed, there: InForce, cause: Cause) -> Applied:
         """Nothing is to do. If other words for the same are in the file by now, they are those in force."""
@@ -353,12 +363,14 @@ class Configuration:
 
     def _note(self, before: Config | None, config: Config, cause: Cause) -> None:
         """Have an entry for what has come into force, unless its text is that of the last one."""
-        record = partial(self._record, before, config, cause, self._state.generation)
-        self._recording.append(
-            background(self._in_turn(record, [*self._recording]), "the history of the configuration")
-        )
+        self._record_later(partial(self._record, before, config, cause, self._state.generation))
 
-    async def _in_turn(self, record: Any, earlier: list[asyncio.Task[None]]) -> None:
+    def _record_later(self, record: Callable[[], None]) -> None:
+        """Write into the history, after all that is to be written before."""
+        recording = self._in_turn(record, [*self._recording])
+        self._recording.append(background(recording, "the history of the configuration"))
+
+    async def _in_turn(self, record: Callable[[], None], earlier: list[asyncio.Task[None]]) -> None:
         if earlier:
             await asyncio.wait(earlier)
         try:
@@ -383,10 +395,10 @@ class Configuration:
 
     def _note_release(self, config: Config) -> None:
         """Have an entry for what another release of Portico makes of the same file: other defaults."""
-        there = InForce(config, self._history)
-        known, entries = self._history.resolved(), self._history.entries()
-        is_same = bool(entries) and config.source is not None and entries[0].text == config.source.text
-        if known is not None and known.release != __version__ and is_same:
+        if config is not self._state.config:
+            return  # another one has come into force
+        there, known = self._current(), self._history.resolved()
+        if known is not None and known.release != __version__ and known.tag == there.tags[0]:
             lines = differences(known.document, there.shown)
             if lines:
                 changes = (Change(Kind.CHANGED, f"defaults of Portico {__version__}", tuple(lines)),)
@@ -394,9 +406,9 @@ class Configuration:
                 entry = self._entry(there, cause, Plan(changes), "applied")
                 entry.generation = self._state.generation
                 self._store(entry)
-        if known is None or known.release != __version__ or known.document != there.shown:
+        if known is None or (known.release, known.tag) != (__version__, there.tags[0]):
             with suppress(OSError):
-                self._history.store_resolved(Resolved(__version__, there.shown))
+                self._history.store_resolved(Resolved(__version__, there.tags[0], there.shown))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -48,9 +48,10 @@ class Entry(msgspec.Struct):
 
 
 class Resolved(msgspec.Struct):
-    """The document in force as a release of Portico understood it, with its defaults and without secrets."""
+    """The document in force as a release of Portico understood it: its defaults written out, without secrets."""
 
     release: str
+    tag: str
     document: dict[str, Any]
 
 
