@@ -181,7 +181,8 @@ def test_somebody_else_was_faster(gateway: Gateway, portico: Portico) -> None:
     first, *rest = done.stderr.splitlines()
     assert first.startswith("portico: nothing was applied: ")
     assert rest[0] == "changed meanwhile:"
-    assert "→ 21" in rest[1]
+    assert rest[1].startswith("    ~ service shop (")
+    assert "→ 21" in rest[2]
     assert rest[-1] == "portico plan yours.yaml shows what is left to apply"
     assert "timeout: 21" in gateway.file.read_text()
 

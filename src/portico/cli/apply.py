@@ -14,7 +14,7 @@ from portico.cli.options import AdminOption, ConfigOption
 from portico.cli.running import described, gateway_at
 
 if TYPE_CHECKING:
-    from portico.cli.admin_client import AdminClient, RefusedError
+    from portico.cli.admin_client import RefusedError
 
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
 YesOption = Annotated[
@@ -43,34 +43,19 @@ def apply(
 
     text = text_of(file)
     client = gateway_at(config, admin)
+    served: Path | None = None
     try:
         served = client.file()
         seen = _quoted(tag) if tag else client.configuration()[1]
         changes = renamed(client.plan(text)["changes"], served, str(file))
         show(changes)
         agree(changes, "applied", yes=yes)
-        done = _applied(client, file, text, served, seen, why)
+        done = client.apply(text, seen, why)
     except RefusedError as error:
         refuse(error, served, str(file))
     except AdminError as error:
         fail(f"portico: {error}")
     _say_done(done, described(client, served))
-
-
-def _applied(client: AdminClient, file: Path, text: str, served: Path | None, seen: str, why: str) -> Any:
-    """Apply it. Where the file is the gateway's own, changed in its place, that is no change by somebody else."""
-    from portico.cli.admin_client import RefusedError
-
-    try:
-        return client.apply(text, seen, why)
-    except RefusedError as error:
-        current = error.document.get("current")
-        is_own = served is not None and served.exists() and file.exists() and file.samefile(served)
-        if error.status != 412 or not current or not is_own or error.document.get("changes"):
-            raise
-        if text_of(file) != text:
-            fail(f"portico: not applied: {file} has been changed since it was read")
-        return client.apply(text, current, why)
 
 
 def rollback(
@@ -123,7 +108,11 @@ def refuse(error: RefusedError, served: Path | None, file: str) -> NoReturn:
         fail(f"portico: {error}")
     said = [f"portico: nothing was applied: {error}"]
     if changes := error.document.get("changes"):
-        said += ["changed meanwhile:", *(f"    {line}" for line in changes)]
+        from portico.cli.changes import change_of
+        from portico.plan import Plan, lines
+
+        told = [*lines(Plan(tuple(map(change_of, changes))))][:-1]
+        said += ["changed meanwhile:", *(f"    {line}" for line in told)]
         said.append("portico dump --file shows what is in force now: take over into your file what is to stay, and")
         said.append(f"portico plan {file} shows what is left to apply")
     else:

@@ -24,6 +24,7 @@ from portico.config import (
 from portico.net.tls.renewed import FileState, state_of
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.state import State
+from portico.processes.ipc import channel
 from portico.processes.ipc.listeners import unavailable
 from portico.processes.ipc.notices import RELOADED, RELOADING, Notices
 from portico.processes.ipc.runtime import Runtime
@@ -175,6 +176,11 @@ class Reloading:
             problems = await self._state.workers.preparation(config, _TIMEOUT)
             if problems:
                 raise ReloadError("\n".join(dict.fromkeys(problems.values())))
+
+    def abandon(self, config: Config) -> None:
+        """What was prepared does not come into force."""
+        if config.plugins:
+            self._state.workers.send(channel.Abandon())
 
     async def take_over(self, config: Config) -> dict[str, str]:
         """Apply what was read, and prepared; returns the workers that do not use it, each with the reason."""

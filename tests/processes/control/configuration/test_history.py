@@ -102,7 +102,7 @@ def test_a_directory_that_cannot_be_written_has_no_entry_more(tmp_path: Path) ->
         history.store(entry(1), keep=2, size=1 << 20)
     assert (history.entries(), history.next_number()) == ([], 1)
     with pytest.raises(OSError, match="directory"):
-        history.store_resolved(Resolved("1", {}))
+        history.store_resolved(Resolved("1", '"a"', {}))
     assert history.resolved() is None
 
 

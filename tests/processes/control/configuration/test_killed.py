@@ -85,7 +85,9 @@ class Control:
             audit=SimpleNamespace(follow=lambda _: None),
             **dict.fromkeys((*parts, "documents"), Part()),
         )
-        reloading = Reloading(cast(Any, self.state), runtime, cast(Any, SimpleNamespace(say=lambda _: None)))
+        self.reloading = reloading = Reloading(
+            cast(Any, self.state), runtime, cast(Any, SimpleNamespace(say=lambda _: None))
+        )
         self.configuration = Configuration(cast(Any, self.state), reloading, runtime)
 
     def apply(self, text: str) -> int:
@@ -196,6 +198,43 @@ def test_what_a_worker_refuses_is_undone_everywhere(path: Path) -> None:
     assert control.begin() == [("apply", "refused", "ada"), ("start", "applied", "")]
 
 
+def test_what_fails_in_this_process_is_undone_too(path: Path) -> None:
+    control = Control(path, started(path, OLD))
+    follow, failures = control.state.canaries.follow, [RuntimeError("nobody foresaw this")]
+
+    async def fail_once(config: Config) -> None:
+        if failures:
+            raise failures.pop()
+        await follow(config)
+
+    control.state.canaries = SimpleNamespace(follow=fail_once)
+    with pytest.raises(RefusedError, match="nobody foresaw this"):
+        control.apply(NEW)
+    assert path.read_text() == OLD
+    assert control.state.config.source.text == OLD
+    assert [config.source.text for config in control.workers.used if config.source] == [OLD]
+    control.configuration.close()
+
+
+def test_a_reload_in_the_middle_of_applying_waits_for_its_end(path: Path) -> None:
+    control = Control(path, started(path, OLD))
+
+    async def both() -> tuple[list[int], list[str]]:
+        control.configuration.begin()
+        apply = control.configuration.apply(Sent(NEW), ["*"], Cause("apply", "ada"))
+        reloads = asyncio.gather(*(control.reloading.reload() for _ in range(3)))
+        applied, others = await asyncio.gather(apply, reloads)
+        return [applied.generation, *others], [each.action for each in await control.configuration.history()]
+
+    generations, actions = asyncio.run(both())
+    assert sorted(generations) == [2, 3, 4, 5]
+    assert path.read_text() == NEW
+    used = [config.source.text for config in control.workers.used if config.source]
+    assert used == [OLD] * used.count(OLD) + [NEW] * used.count(NEW), "nobody goes back to what was there before"
+    assert actions[0] == "apply"
+    control.configuration.close()
+
+
 def test_a_worker_that_is_late_is_a_note(path: Path) -> None:
     control = Control(path, started(path, OLD), LATE)
     assert control.apply(NEW) == 2
@@ -229,7 +268,7 @@ def test_another_release_says_what_it_makes_of_the_same_file(path: Path) -> None
     known = history.resolved()
     assert known is not None
     known.document["services"]["shop"]["timeout"]["response"] = 20
-    history.store_resolved(Resolved("0.0.9", known.document))
+    history.store_resolved(Resolved("0.0.9", known.tag, known.document))
     second = Control(path, started(path, OLD))
     assert [action for action, _, _ in second.begin()] == ["release", "start"]
     entry = second.configuration._history.entries()[0]

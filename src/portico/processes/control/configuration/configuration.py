@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,6 +38,7 @@ logger: Final = logging.getLogger("portico.control")
 _NOT_WRITTEN: Final = "the history of the configuration cannot be written: no rollback will lead here"
 _READ_TIMEOUT: Final = 60.0
 """Seconds for a document to be read and compared; users' policies, which are imported for it, may do anything."""
+_NO_FILE: Final = "this gateway runs without a file"
 _FEW: Final = 200
 """Changes that an entry of the history lists."""
 _SHORT: Final = 20
@@ -78,7 +79,8 @@ class Configuration:
         self._reloading = reloading
         self._file = ConfigurationFile(state.config_path) if state.config_path is not None else None
         self._kept = StateFile(
-            state_path(state.config, state.config_path, "history"), runtime.directory / "history.json"
+            state_path(state.config, state.config_path, "history") if self._file is not None else None,
+            runtime.directory / "history.json",
         )
         self._history = History(self._kept.path.with_suffix(""))
         self._seen: InForce | None = None
@@ -97,7 +99,7 @@ class Configuration:
         """The text of the file in force without secrets, and its tag. Raises RefusedError where there is no file."""
         there = await asyncio.to_thread(self._current().with_text)
         if there.masked is None:
-            raise RefusedError(404, "this gateway runs without a file")
+            raise RefusedError(404, _NO_FILE)
         return there.masked, there.tags[1]
 
     async def tag(self) -> str:
@@ -158,7 +160,7 @@ class Configuration:
         async with self._turn():
             there = await self._checked(if_match)
             entry = self._earlier(number, there)
-            proposed = await self._proposed(Sent(entry.text), there)
+            proposed = await self._proposed(Sent(entry.text, has_masks=False), there)
             new = InForce(proposed.config, self._history)
             files = await asyncio.to_thread(lambda: new.files)
             other = [path for path in {**files, **entry.files} if files.get(path) != entry.files.get(path)]
@@ -189,7 +191,7 @@ class Configuration:
         except ValueError as error:
             raise RefusedError(400, str(error)) from None
         if self._file is None:
-            raise RefusedError(409, "this gateway runs without a file: start it with portico run FILE")
+            raise RefusedError(409, f"{_NO_FILE}: start it with portico run FILE")
         if tags is None:
             raise RefusedError(428, "say what you have seen: If-Match with the ETag of GET /admin/config, or *")
         there = await self._in_force()
@@ -246,22 +248,32 @@ class Configuration:
         try:
             await self._write(proposed.text)
         except RefusedError:
+            self._reloading.abandon(proposed.config)
             await asyncio.to_thread(self._history.remove, entry.number)
             raise
         async with self._reloading.notified():
             is_fixed = fixed_differences(self._state.config, proposed.config)
-            behind = await self._reloading.take_over(proposed.config)
+            behind = await self._taken_over(proposed.config)
             refused = {worker: problem for worker, problem in behind.items() if problem != LATE}
             if refused:
                 await self._undo(entry, there, refused)
         entry.state, entry.generation = "applied", self._state.generation
         await self._finished(entry)
-        logger.info(
-            "configuration applied", extra={"generation": entry.generation, "number": entry.number, "who": entry.who}
-        )
+        self._seen = new
+        self._record_later(partial(self._note_release, proposed.config))
+        extra = {"generation": entry.generation, "number": entry.number, "who": entry.who}
+        logger.info("configuration applied", extra=extra)
         notes = ["a change of workers, embedded_redis, admin or log takes effect after a restart"] if is_fixed else []
         notes += [f"{worker} {problem}: it is replaced if it goes on like that" for worker, problem in behind.items()]
         return Applied(entry.generation, changes, await self.tag(), entry.number, tuple(notes))
+
+    async def _taken_over(self, config: Config) -> dict[str, str]:
+        """What of the gateway does not use a configuration now, each with the reason."""
+        try:
+            return await self._reloading.take_over(config)
+        except Exception as error:
+            logger.exception("a configuration could not be taken over")
+            return {"control": repr(error)}
 
     async def _kept_as_is(self, proposed: Proposed, there: InForce, cause: Cause) -> Applied:
         """Nothing is to do. If other words for the same are in the file by now, they are those in force."""
@@ -301,8 +313,11 @@ class Configuration:
         await self._recorded()
         return self._history.entries()
 
-    async def entry(self, number: int) -> tuple[Entry, str]:
-        """One of them, and its text without secrets. Raises RefusedError where there is none."""
+    async def entry(self, number: int) -> tuple[Entry, str | None]:
+        """One of them, and its text without secrets. Raises RefusedError where there is none.
+
+        There is no text where this release cannot read it, so that nobody knows what in it is secret.
+        """
         await self._begun()
         await self._recorded()
         entry = self._history.find(number)
@@ -313,7 +328,7 @@ class Configuration:
     @property
     def kept_in(self) -> tuple[Path, str]:
         """Where the history is, and why it is not kept over a restart, if it is not."""
-        return self._history.directory, self._kept.problem
+        return self._history.directory, self._kept.problem if self._file is not None else _NO_FILE
 
     def begin(self) -> None:
         """Note what this gateway begins with; finish what the process before this one was killed at."""
@@ -330,15 +345,17 @@ class Configuration:
             if pending.text == config.source.text:
                 pending.state, pending.generation = "applied", self._state.generation
             else:
-                pending.state = "refused"
+                pending.state = "abandoned"
             await self._finished(pending)
-            if pending.text == on_disk and pending.state == "refused":  # it was written, and not taken over
+            if pending.text == on_disk and pending.state == "abandoned":  # it was written, and not taken over
                 await asyncio.to_thread(self._history.remove, pending.number)
                 await self._reloading.reload_for_nobody(Cause("apply", pending.who, pending.user, pending.why))
         if self._state.refused is not None:
             extra = {"file": str(self._file.path), "problems": self._state.refused}
             logger.error("the file is wrong and left alone: an earlier configuration is in force", extra=extra)
-        await asyncio.to_thread(self._note_release, self._state.config)
+        known = self._history.resolved()
+        if known is None or known.release != __version__:
+            await asyncio.to_thread(self._note_release, self._state.config)
         self._note(None, self._state.config, Cause("start" if self._state.refused is None else "resume"))
 
     def _note_reload(self, before: Config, cause: Cause) -> None:
@@ -346,12 +363,14 @@ class Configuration:
 
     def _note(self, before: Config | None, config: Config, cause: Cause) -> None:
         """Have an entry for what has come into force, unless its text is that of the last one."""
-        record = partial(self._record, before, config, cause, self._state.generation)
-        self._recording.append(
-            background(self._in_turn(record, [*self._recording]), "the history of the configuration")
-        )
+        self._record_later(partial(self._record, before, config, cause, self._state.generation))
 
-    async def _in_turn(self, record: Any, earlier: list[asyncio.Task[None]]) -> None:
+    def _record_later(self, record: Callable[[], None]) -> None:
+        """Write into the history, after all that is to be written before."""
+        recording = self._in_turn(record, [*self._recording])
+        self._recording.append(background(recording, "the history of the configuration"))
+
+    async def _in_turn(self, record: Callable[[], None], earlier: list[asyncio.Task[None]]) -> None:
         if earlier:
             await asyncio.wait(earlier)
         try:
@@ -376,10 +395,10 @@ class Configuration:
 
     def _note_release(self, config: Config) -> None:
         """Have an entry for what another release of Portico makes of the same file: other defaults."""
-        there = InForce(config, self._history)
-        known, entries = self._history.resolved(), self._history.entries()
-        is_same = bool(entries) and config.source is not None and entries[0].text == config.source.text
-        if known is not None and known.release != __version__ and is_same:
+        if config is not self._state.config:
+            return  # another one has come into force
+        there, known = self._current(), self._history.resolved()
+        if known is not None and known.release != __version__ and known.tag == there.tags[0]:
             lines = differences(known.document, there.shown)
             if lines:
                 changes = (Change(Kind.CHANGED, f"defaults of Portico {__version__}", tuple(lines)),)
@@ -387,9 +406,9 @@ class Configuration:
                 entry = self._entry(there, cause, Plan(changes), "applied")
                 entry.generation = self._state.generation
                 self._store(entry)
-        if known is None or known.release != __version__ or known.document != there.shown:
+        if known is None or (known.release, known.tag) != (__version__, there.tags[0]):
             with suppress(OSError):
-                self._history.store_resolved(Resolved(__version__, there.shown))
+                self._history.store_resolved(Resolved(__version__, there.tags[0], there.shown))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -456,5 +475,7 @@ class Configuration:
         self._kept.close()
 
 
-def _masked(entry: Entry, filename: str) -> str:
-    return masked_text(entry.text, parse_document(entry.text, filename))
+def _masked(entry: Entry, filename: str) -> str | None:
+    with suppress(ConfigError):
+        return masked_text(entry.text, parse_document(entry.text, filename))
+    return None
