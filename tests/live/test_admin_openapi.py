@@ -137,6 +137,9 @@ CALLS: list[tuple[str, str, str, object, int]] = [
     ("GET", "/admin/config/history", "/admin/config/history", None, 200),
     ("GET", "/admin/config/history/{number}", "/admin/config/history/1", None, 200),
     ("GET", "/admin/config/history/{number}", "/admin/config/history/77", None, 404),
+    ("GET", "/admin/live", "/admin/live?most=0", None, 422),
+    ("GET", "/admin/exchanges", "/admin/exchanges?status=9xx", None, 422),
+    ("GET", "/admin/events", "/admin/events?kind=nothing", None, 422),
     ("GET", "/admin/audit", "/admin/audit?limit=5", None, 200),
     ("PUT", "/admin/registry/{name}/{instance}", "/admin/registry/found/1", {"url": "http://127.0.0.1:1"}, 201),
     ("PUT", "/admin/registry/{name}/{instance}", "/admin/registry/found/1", {"url": "http://127.0.0.1:1"}, 200),
@@ -188,6 +191,13 @@ def test_a_service_that_is_called_and_drained_is_as_described(gateway: Gateway, 
     key = answer.json()["key"]["id"]
     check(document, "POST", "/admin/keys/{key}/rotate", admin(gateway, "POST", f"/admin/keys/{key}/rotate"))
     check(document, "POST", "/admin/keys/{key}/revoke", admin(gateway, "POST", f"/admin/keys/{key}/revoke"))
+
+
+def test_events_that_are_kept_are_as_described(gateway: Gateway, document: dict[str, Any]) -> None:
+    lines = "Host: localhost", f"Authorization: Bearer {TOKENS[1]}", "Accept: application/json"
+    answer = ask(gateway.admin_port, "GET", "/admin/events?kind=worker&kind=audit", *lines)
+    assert answer.json()["events"]
+    check(document, "GET", "/admin/events", answer)
 
 
 def test_a_route_says_what_it_matches_where_it_leads_and_whose_policies_it_has(gateway: Gateway) -> None:

@@ -221,7 +221,7 @@ class SnapshotBuilder:
     def _building(self, config: Config, generation: int) -> Steps[Snapshot]:
         self.live.prepare(config)
         self._shared = {}
-        self._proxy_status = _proxy_status(config)
+        self._proxy_status = proxy_status_of(config)
         self._page_texts = config.page_texts
         self._directory = config.consumer_directory
         self._traces = config.gateway.tracing is not None
@@ -685,7 +685,8 @@ def _methods(names: Sequence[str]) -> frozenset[bytes]:
     return frozenset({b"OPTIONS", *(name.encode() for name in names)})
 
 
-def _proxy_status(config: Config) -> ProxyStatus | None:
+def proxy_status_of(config: Config) -> ProxyStatus | None:
+    """What failures are reported with in `Proxy-Status`, if they are."""
     written = config.gateway.proxy_status
     return None if written is None else ProxyStatus(written.name, written.next_hop)
 

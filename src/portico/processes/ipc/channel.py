@@ -168,6 +168,28 @@ class ResetLimit(msgspec.Struct, tag=True):
     key: str
 
 
+class Explain(msgspec.Struct, tag=True):
+    """What would become of this request? The fields are those of `Question`; at most so many other routes are named."""
+
+    number: int
+    method: str
+    url: str
+    headers: list[tuple[str, str]] = []
+    body: bytes = b""
+    client_ip: str = "127.0.0.1"
+    listener: str | None = None
+    most: int = 10
+
+
+class Explained(msgspec.Struct, tag=True):
+    """An `Explanation` as JSON, or in `problem` why there can be no such request, or `is_busy` why not now."""
+
+    number: int
+    explanation: bytes
+    problem: str = ""
+    is_busy: bool = False
+
+
 class SharedSwept(msgspec.Struct, tag=True):
     """Nothing is left in the store that gateways share that purges before that time, by the clock, would take."""
 
@@ -299,6 +321,8 @@ Message: TypeAlias = (
     | ShowLimits
     | ResetLimit
     | Inspected
+    | Explain
+    | Explained
     | NewKeys
     | KeysWanted
     | NewDocument

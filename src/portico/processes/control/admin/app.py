@@ -19,6 +19,7 @@ from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.certificates import certificate_routes
 from portico.processes.control.admin.configuration import cause_of, configuration_routes
 from portico.processes.control.admin.consumers import consumer_routes
+from portico.processes.control.admin.explain import explain_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.instances import instance_routes
 from portico.processes.control.admin.keys import api_key_routes
@@ -128,6 +129,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
     app.include_router(certificate_routes(state))
+    app.include_router(explain_routes(state, places))
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))

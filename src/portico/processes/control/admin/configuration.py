@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -24,14 +25,13 @@ from portico.processes.control.admin.guard import caller_of
 from portico.processes.control.admin.openapi import shows
 from portico.processes.control.bound import Bound
 from portico.processes.control.configuration.cause import Cause
-from portico.processes.control.configuration.configuration import Applied
 from portico.processes.control.configuration.errors import RefusedError, described
 from portico.processes.control.configuration.history import Entry
 from portico.processes.control.configuration.proposed import Sent
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 32
 _MOST: Final = 16 << 20
 """Bytes of a document: ten times one with ten thousand routes."""
 _YAML: Final = "application/yaml"
@@ -65,12 +65,12 @@ def configuration_routes(state: State) -> APIRouter:
     """The routes below `/admin/config`."""
     router = APIRouter(prefix="/admin/config", tags=["configuration"], dependencies=[Depends(Bound(_AT_ONCE))])
     _add_documents(router, state)
+    _add_trials(router, state)
     _add_history(router, state)
     return router
 
 
 def _add_documents(router: APIRouter, state: State) -> None:
-
     @router.get("", **_DOCUMENT)
     async def show(request: Request, form: str | None = None) -> Response:
         """What is in force: keys and values without secrets; with `form=file`, or as YAML, the text of its file."""
@@ -88,33 +88,45 @@ def _add_documents(router: APIRouter, state: State) -> None:
     @router.put("", **_APPLIED, openapi_extra=_SENT)
     @router.post("/apply", **_APPLIED, openapi_extra=_SENT, name="apply-by-post")
     async def apply(
-        request: Request, dry_run: Annotated[bool, Query()] = False, why: Annotated[str, Query()] = ""
+        request: Request,
+        dry_run: Annotated[bool, Query()] = False,
+        why: Annotated[str, Query()] = "",
+        name: Annotated[str, Query()] = "",
     ) -> Response:
         """Have a document come into force: in the file and in every worker, or nowhere."""
         try:
             cause = cause_of(request, "apply", why)
+            state.audit.record(request, "config apply", cause.why)
             sent, tags = await _sent(request), request.headers.getlist("if-match")
-            return _applied(await state.configuration.apply(sent, tags, cause, dry_run=dry_run), state.generation)
+            done = await state.configuration.apply(sent, tags, cause, dry_run=dry_run)
         except RefusedError as error:
-            return _refusal(error)
+            return _refusal(error, called=_called(state, name))
+        if not dry_run:
+            state.audit.record(request, "config apply", cause.why, done.in_short)
+        return _with_tag(JSONResponse(_called(state, name)(done.as_data())), done.etag, state.generation)
 
+
+def _add_trials(router: APIRouter, state: State) -> None:
     @router.post("/validate", **_VALID, openapi_extra=_SENT)
-    async def validate(request: Request) -> dict[str, Any] | Response:
+    async def validate(request: Request, name: Annotated[str, Query()] = "") -> dict[str, Any] | Response:
         """Whether a document could come into force, and what in it is worth a look."""
         try:
             warnings = await state.configuration.validate(await _sent(request))
         except RefusedError as error:
-            return _refusal(error, {"valid": False} if error.status == 422 else {})
-        return {"generation": state.generation, "valid": True, "warnings": [*map(described, warnings)]}
+            return _refusal(error, {"valid": False} if error.status == 422 else {}, _called(state, name))
+        found = {"generation": state.generation, "valid": True, "warnings": [*map(described, warnings)]}
+        answer: dict[str, Any] = _called(state, name)(found)
+        return answer
 
     @router.post("/plan", **shows(PlanPage), openapi_extra=_SENT)
-    async def plan(request: Request) -> dict[str, Any] | Response:
+    async def plan(request: Request, name: Annotated[str, Query()] = "") -> dict[str, Any] | Response:
         """What a document would change."""
         try:
             found = await state.configuration.plan(await _sent(request))
         except RefusedError as error:
-            return _refusal(error)
-        return {"generation": state.generation, "changes": [change.as_data() for change in found.changes]}
+            return _refusal(error, called=_called(state, name))
+        changes = _called(state, name)([change.as_data() for change in found.changes])
+        return {"generation": state.generation, "changes": changes}
 
 
 def _add_history(router: APIRouter, state: State) -> None:
@@ -124,13 +136,15 @@ def _add_history(router: APIRouter, state: State) -> None:
         try:
             wanted = msgspec.json.decode(await _body(request) or b"{}", type=_Rollback)
             cause, tags = cause_of(request, "rollback", wanted.why), request.headers.getlist("if-match")
-            return _applied(
-                await state.configuration.rollback(wanted.to, tags, cause, dry_run=dry_run), state.generation
-            )
+            state.audit.record(request, "config rollback", cause.why)
+            done = await state.configuration.rollback(wanted.to, tags, cause, dry_run=dry_run)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return problem(422, str(error))
         except RefusedError as error:
             return _refusal(error)
+        if not dry_run:
+            state.audit.record(request, "config rollback", cause.why, done.in_short)
+        return _with_tag(JSONResponse(done.as_data()), done.etag, state.generation)
 
     @router.get("/history", **shows(HistoryPage))
     async def history() -> dict[str, Any]:
@@ -178,11 +192,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "changes": entry.total,
         "summary": entry.summary,
         "files": sorted(entry.files),
+        "release": entry.release,
     }
-
-
-def _applied(done: Applied, generation: int) -> Response:
-    return _with_tag(JSONResponse(done.as_data()), done.etag, generation)
 
 
 def _with_tag(response: Response, tag: str, generation: int) -> Response:
@@ -193,8 +204,25 @@ def _with_tag(response: Response, tag: str, generation: int) -> Response:
     return response
 
 
-def _refusal(error: RefusedError, more: dict[str, Any] | None = None) -> Response:
-    return problem(error.status, error.detail, more={**(more or {}), **error.more})
+def _refusal(
+    error: RefusedError, more: dict[str, Any] | None = None, called: Callable[[Any], Any] = lambda value: value
+) -> Response:
+    return problem(error.status, called(error.detail), more=called({**(more or {}), **error.more}))
+
+
+def _called(state: State, name: str) -> Callable[[Any], Any]:
+    """Calls the document as its sender does, in messages."""
+    own = str(state.config_path or "portico.yaml")
+    return lambda value: _renamed(value, own, _printable(name)[:_LONGEST]) if name else value
+
+
+def _renamed(value: Any, filename: str, name: str) -> Any:
+    """The same with another name of the file, wherever a text begins with it."""
+    if isinstance(value, str):
+        return re.sub(rf"(?m)^{re.escape(filename)}(?=:|$)", lambda _: name, value)
+    if isinstance(value, dict):
+        return {key: _renamed(part, filename, name) for key, part in value.items()}
+    return [_renamed(part, filename, name) for part in value] if isinstance(value, list) else value
 
 
 def _wants_yaml(request: Request) -> bool:

@@ -68,6 +68,8 @@ class AppliedPage(Page):
     """Of its entry in the history; null where nothing changed."""
     notes: list[str]
     """What is not as its author may think, in sentences."""
+    to: int | None = None
+    """The entry of the history that a rollback leads to."""
 
 
 class HistoryEntry(Shown):
@@ -87,6 +89,8 @@ class HistoryEntry(Shown):
     summary: str
     files: list[str]
     """What belongs to it in files of their own."""
+    release: str
+    """Of Portico, which had it in force."""
 
 
 class CountedEntry(HistoryEntry):
