@@ -69,7 +69,8 @@ def document(gateway: Gateway) -> dict[str, Any]:
 
 
 def admin(gateway: Gateway, method: str, path: str, body: object = None, token: str = TOKENS[0]) -> Message:
-    lines = "Host: localhost", *([f"Authorization: Bearer {token}"] if token else [])
+    lines = ["Host: localhost", *([f"Authorization: Bearer {token}"] if token else [])]
+    lines += ["Content-Type: application/json"] if body is not None else []
     content = json.dumps(body).encode() if body is not None else None
     return ask(gateway.admin_port, method, path, *lines, body=content)
 
@@ -126,6 +127,9 @@ CALLS: list[tuple[str, str, str, object, int]] = [
     ("DELETE", "/admin/limits", "/admin/limits?limit=gateway/client_ip&key=127.0.0.1", None, 200),
     ("DELETE", "/admin/limits", "/admin/limits?limit=gateway/client_ip", None, 422),
     ("GET", "/admin/live", "/admin/live", None, 200),
+    ("POST", "/admin/explain", "/admin/explain", {"url": "/shop/x"}, 200),
+    ("POST", "/admin/explain", "/admin/explain", {"url": "http://a.example/shop/x"}, 200),
+    ("POST", "/admin/explain", "/admin/explain", {"uri": "/shop/x"}, 422),
     ("GET", "/admin/certificates", "/admin/certificates", None, 200),
     ("GET", "/admin/config", "/admin/config", None, 200),
     ("GET", "/admin/config", "/admin/config?form=xml", None, 400),
