@@ -16,7 +16,7 @@ from starlette.types import Scope
 from portico.config import Config
 from portico.core.api_keys import PATTERN, shown
 from portico.processes.control.audit_file import AuditEntry, AuditFile
-from portico.processes.control.state_file import state_path
+from portico.processes.control.state_file import is_there, state_path
 from portico.processes.ipc.runtime import Runtime
 
 logger: Final = logging.getLogger("portico.audit")
@@ -54,7 +54,7 @@ class Audit:
             return
         self.close()
         self._path = path
-        if path is None or path.exists():  # else it is opened when there is something to keep
+        if is_there(path, self._runtime.directory / "audit"):  # else it is opened when there is something to keep
             self._open()
 
     def _open(self) -> AuditFile | None:
