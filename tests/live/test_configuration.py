@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from support.backend import Backend
-from support.client import ask
+from support.client import Wire, ask
 from support.messages import Message
 from support.portico import run_portico
 from support.world import Gateway, until
@@ -179,6 +179,22 @@ def test_if_match_says_what_was_seen(shared: Gateway, line: tuple[str, ...], sta
     assert answer.status == status, answer.body
     if status == 412:
         assert answer.json()["current"] == tag
+
+
+def test_a_document_that_is_cut_off_changes_nothing(shared: Gateway) -> None:
+    with Wire(shared.admin_port) as wire:
+        head = (
+            "PUT /admin/config HTTP/1.1",
+            LOCAL,
+            ADA,
+            YAML,
+            "If-Match: *",
+            "Content-Length: 1000",
+            "",
+            "services: {}",
+        )
+        wire.send("\r\n".join(head).encode())
+    assert admin(shared, "GET", "", ADA).get("portico-generation") == "1"
 
 
 # ---- two at once

@@ -114,7 +114,7 @@ def test_what_is_shown_means_what_is_in_force(tmp_path: Path, monkeypatch: pytes
 def test_the_document_is_resolved_and_holds_no_secret(there: InForce) -> None:
     shown = there.shown
     assert shown["gateway"]["title"] == "five $ $${x}"
-    assert shown["gateway"]["port"] == "8123"
+    assert shown["gateway"]["port"] == 8123
     assert shown["gateway"]["limits"] == shown["gateway"]["limits"] | {"body_size": "1MiB", "header_count": 100}
     assert shown["services"]["bank"]["timeout"] == "30s"
     assert shown["services"]["more"]["retries"]["attempts"] == 2
@@ -244,3 +244,13 @@ def test_a_configuration_without_a_file_is_shown(monkeypatch: pytest.MonkeyPatch
     there = InForce(config, History(tmp_path))
     assert there.masked is None
     assert set(there.shown["services"]) == set(config.services)
+
+
+def test_what_is_written_ahead_of_its_use_is_a_change(tmp_path: Path) -> None:
+    text = "services: {a: {url: 'http://localhost:1'}, b: {url: 'http://localhost:2', default_routes: false}}\n"
+    there = in_force(text, tmp_path)
+    ahead = tried(
+        there, text.replace("routes: false", "routes: false, policies: {auth: {jwt: {secret: %s}}}" % ("s" * 32))
+    )
+    assert (ahead.plan.changes, ahead.is_same) == ((), False)
+    assert tried(there, text.replace("routes: false", "routes: no")).is_same

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from portico.processes.control.admin.bodies import schema_of
 from portico.processes.control.admin.configuration_models import (
@@ -260,9 +261,12 @@ async def _body(request: Request) -> bytes:
     if length.isdecimal() and int(length) > _MOST:
         raise RefusedError(413, f"a document has {_MOST >> 20} MiB at most")
     pieces, size = [], 0
-    async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size > _MOST:
-            raise RefusedError(413, f"a document has {_MOST >> 20} MiB at most")
+    try:
+        async for piece in request.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MOST:
+                raise RefusedError(413, f"a document has {_MOST >> 20} MiB at most")
+    except ClientDisconnect:
+        raise RefusedError(400, "the document was cut off") from None
     return b"".join(pieces)

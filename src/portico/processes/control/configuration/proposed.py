@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from portico.config import Config, ConfigError, Problem, load_text, warnings_for
+from portico.config import Config, ConfigError, Problem, ServiceSettings, load_text, warnings_for
 from portico.config.masks import unmasked
 from portico.config.written import written_document
 from portico.core.slices import collecting_later
@@ -27,12 +27,14 @@ _PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[
 class Sent:
     """A document, as text. Where it `is_json` it has been made of the one that is shown, and is written as YAML.
 
-    `is_careful`: it names no variable or file, and no users' policy, but where the one in force names the same.
+    `has_masks`: masks in it stand for secrets. `is_careful`: it names no variable or file, and no users' policy, but
+    where the one in force names the same.
     """
 
     text: str
     is_json: bool = False
     is_careful: bool = False
+    has_masks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def _proposed(sent: Sent, there: InForce, filename: str, checked: Callable[[Conf
     try:
         data = read_json(sent.text, filename) if sent.is_json else {}
         read = _plain_json(sent.text) if sent.is_json else sent.text
-        text = unmasked(read, filename, there.known, is_careful=sent.is_careful)
+        text = unmasked(read, filename, there.known, is_careful=sent.is_careful) if sent.has_masks else read
         if sent.is_json:
             config = checked(_loaded_json(data, text, there, filename))
         else:
@@ -104,7 +106,14 @@ def compared(there: InForce, config: Config) -> tuple[Plan, bool]:
     same_files = (own.code, own.page_texts, own.files, own.documents) == (
         *(config.code, config.page_texts, config.files, config.documents),
     )
-    return found, not found.changes and own.own_policies == config.own_policies and same_files
+    is_same = not found.changes and own.own_policies == config.own_policies and same_files
+    return found, is_same and _unused(own) == _unused(config)
+
+
+def _unused(config: Config) -> dict[str, ServiceSettings]:
+    """Services that no route leads to: what is written for them changes nothing yet, and is kept all the same."""
+    used = {route.service for route in config.all_routes}
+    return {name: service for name, service in config.services.items() if name not in used}
 
 
 def _check_included(old: Config, new: Config) -> None:
