@@ -39,7 +39,7 @@ def test_they_open_an_address_that_others_reach() -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("admin_token: abc, admin_tokens: [{name: a, token: abc}]", "[0].token: is the same as gateway.admin_token"),
+        ("admin_token: abc, admin_tokens: [{name: a, token: abc}]", "same as gateway.admin_token, or ADMIN_TOKEN"),
         ("admin_tokens: [{name: a, token: abc}, {name: b, token: abc}]", "[1].token: is the same as the token of a"),
         ("admin_tokens: [{name: a, token: abc}, {name: a, token: b}]", "[1].name: a token above has this name"),
         ("admin_tokens: [{name: ada, token: ''}]", "[0].token: is empty"),

@@ -29,6 +29,11 @@ def test_it_takes_small_steps() -> None:
     assert len([*fullest(((str(number), 0.0) for number in range(50_000)), 20)]) == 50
 
 
+def test_many_limits_take_many_steps() -> None:
+    limits = [listed(Rate("x", TokenBuckets(60, 3), "local", ("", ""))) for _ in range(100)]
+    assert len([*reported(limits, 20, None)]) == 100
+
+
 def test_a_rate_and_a_quota_of_a_limit() -> None:
     buckets, quotas = TokenBuckets(60, 3), Quotas(2, "hour")
     rate, quota = Rate("x", buckets, "local", ("", "")), Quota("x", quotas, "local", ("", ""))

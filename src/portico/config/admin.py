@@ -92,10 +92,13 @@ def callers_of(admin_token: SecretStr | None, tokens: Iterable[AdminTokenSetting
     return tuple((secret.get_secret_value().encode(), caller) for secret, caller in (*admin, *named))
 
 
+_UNNAMED: Final = "gateway.admin_token, or ADMIN_TOKEN"
+
+
 def admin_token_findings(admin_token: SecretStr | None, tokens: Sequence[AdminTokenSettings]) -> Iterator[Finding]:
     """A name is that of one token, and a token has one name: else nobody knows who did something."""
     names: set[str] = set()
-    owners: dict[str, str] = {} if admin_token is None else {admin_token.get_secret_value(): "gateway.admin_token"}
+    owners: dict[str, str] = {} if admin_token is None else {admin_token.get_secret_value(): _UNNAMED}
     for index, each in enumerate(tokens):
         path = ("gateway", "admin_tokens", index)
         if each.name in names:

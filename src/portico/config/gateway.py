@@ -337,8 +337,9 @@ class GatewaySettings(Section):
         Field(),
     ] = None
     """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
-    is signed in, which tokens are revoked, keys of tokens, the last known documents of services, and the history of
-    this file, with the secrets that stand in it. It is made where it is not there.
+    is signed in, which tokens are revoked, keys of tokens, the last known documents of services, which instances are
+    drained by hand, the audit log, and the history of this file, with the secrets that stand in it. It is made where it
+    is not there.
     """
     allow_sample_secret_key: Annotated[bool, Field()] = False
     """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,

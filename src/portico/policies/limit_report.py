@@ -60,6 +60,7 @@ def reported(limits: Sequence[Listed], most: int, key: str | None) -> Steps[list
         else:
             report["keys"] = yield from _fullest(limit, most)
         found.append(report)
+        yield
     return found
 
 
