@@ -89,9 +89,9 @@ def test_what_is_kept_is_bounded_and_a_talkative_policy_pushes_out_no_others() -
     for number in range(2000):
         own.publish("log", f"chatter {number}")
     texts = [event["text"] for event in own.kept()]
-    assert (len(texts), texts[0], texts[1], texts[-1]) == (501, "reloaded", "chatter 1500", "chatter 1999")
+    assert (len(texts), texts[0], texts[1], texts[-1]) == (201, "reloaded", "chatter 1800", "chatter 1999")
     piece = asyncio.run(sent(own.stream(after=first), 1))
-    assert piece.startswith(b'event: left_out\ndata: {"left_out": 1500}\n\n')
+    assert piece.startswith(b'event: left_out\ndata: {"left_out": 1800}\n\n')
 
 
 def test_only_the_kinds_that_are_asked_for_come() -> None:
