@@ -43,15 +43,15 @@ def _summary(said: Explanation) -> str:
     asked = said["request"]
     host = f" of {_short(asked['host'])}" if asked["host"] else ""
     at = f" at {asked['listener']}" if asked["listener"] else ""
-    return f"{asked['method']} {_short(asked['target'])}{host}{at}: {_outcome(said)}"
+    return f"{_short(asked['method'])} {_short(asked['target'])}{host}{at}: {_outcome(said)}"
 
 
 def _outcome(said: Explanation) -> str:
     answer, route = said["answer"], said["route"]
     if said["outcome"] == "unknown":
-        return "that depends"
+        return "it depends on what is marked with ?"
     if answer is None:
-        return f"goes to {route['service'] if route is not None else 'nobody'}"
+        return f"goes to {route['service']}" if said["head"] and route else "the gateway answers itself"
     if answer["reason"] is None:
         return f"the gateway answers {_status(answer)}"
     return f"refused with {_status(answer)} ({answer['reason']})"
@@ -96,10 +96,25 @@ def _nearest(said: Explanation) -> Iterator[str]:
     lost = said["nearest"]
     if lost is None:
         return
+    if _is_in_doubt(lost):
+        yield _item("in doubt", _in_words(lost))
+        yield from (_item("", _in_words(each)) for each in said["others"][1:2])
+        return
     yield _item("nearest", _named(lost))
     yield _item(f"  {lost['condition']}", _short_words(lost["says"]))
     if lost["at"] is not None:
         yield from _pointed("/" + "/".join(said["request"]["segments"] or ()), lost["at"])
+
+
+def _is_in_doubt(lost: Lost) -> bool:
+    """Whether it would take the request, were it not another route's as well."""
+    return lost["at"] is None and lost["condition"] == "path"
+
+
+def _in_words(lost: Lost) -> str:
+    """A route, and why it does not take the request."""
+    condition = "" if _is_in_doubt(lost) else f"{lost['condition']}: "
+    return f"{_named(lost)}  {condition}{_short_words(lost['says'])}"
 
 
 def _pointed(path: str, at: int) -> Iterator[str]:
@@ -160,11 +175,10 @@ def _head(head: str | None) -> Iterator[str]:
 
 def _others(said: Explanation) -> Iterator[str]:
     others, more = said["others"], said["more"]
-    if said["nearest"] is not None:
-        others = others[1:]
+    if (nearest := said["nearest"]) is not None:
+        others = others[1 + _is_in_doubt(nearest) :]
     for number, lost in enumerate(others):
-        text = f"{_named(lost)}  {lost['condition']}: {_short_words(lost['says'])}"
-        yield _item("" if number else "others", text)
+        yield _item("" if number else "others", _in_words(lost))
     if more:
         counted = ", ".join(f"{count:,} by {condition}" for condition, count in more.items())
         yield _item("" if others else "others", f"and {sum(more.values()):,} more: {counted}")

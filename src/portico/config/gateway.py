@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.acme import AcmeSettings
-from portico.config.admin import AdminTokenSettings, Callers, callers_of, check_token
+from portico.config.admin import AdminTokenSettings, Callers, callers_of, check_token, find_caller
 from portico.config.directories import ApiServerSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
@@ -398,6 +398,10 @@ class GatewaySettings(Section):
     def admin_callers(self) -> Callers:
         """The tokens of the admin API; none: programs on this machine need none."""
         return callers_of(self.admin_token, self.admin_tokens)
+
+    def finds_caller(self, token: bytes) -> bool:
+        """Whether it is a token of the admin API."""
+        return find_caller(self.admin_callers, token) is not None
 
     @property
     def own_admin_token(self) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from portico.core.claims import claims_of
 from portico.core.errors import MessageError
@@ -168,6 +168,14 @@ class Handler(Protocol):
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """No request could be read from `seen`. Must set `stream.receiver` and answer; then the connection closes."""
+
+
+@runtime_checkable
+class ToldAside(Protocol):
+    """A handler to which clients may say something that is no part of their requests."""
+
+    def beside(self, lines: Sequence[bytes]) -> Handler:
+        """What gets one request in its place, whose client has said these field lines to the gateway itself."""
 
 
 @dataclass(frozen=True, slots=True)

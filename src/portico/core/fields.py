@@ -125,10 +125,32 @@ class _Answers(dict[bytes, bool]):
         return answer
 
 
-def passing(allowed: Collection[bytes] = ()) -> Callable[[bytes], bool]:
-    """Which fields of a client go on to services, by lower-cased name; `allowed` ones do, whatever they report."""
+class AsideError(Exception):
+    """A field is among those of a request that is for the gateway alone: see `is_aside`."""
+
+
+_ASIDE: Final = frozenset({b"x-portico-explain", b"x-portico-token"})
+
+
+def is_aside(name: bytes) -> bool:
+    """Whether a field is said to the gateway itself, and is no part of the request for anybody else."""
+    return plain_name(name) in _ASIDE
+
+
+def passing(allowed: Collection[bytes] = (), *, raises: bool = False) -> Callable[[bytes], bool]:
+    """Which fields of a client go on to services, by lower-cased name; `allowed` ones do, whatever they report.
+
+    With `raises` it raises AsideError for those that are said to the gateway itself: so requests without them, which
+    are nearly all, pay nothing for it.
+    """
     known = frozenset(allowed)
-    return _Answers(lambda name: name in known or not (is_owned(name) or is_reported(name))).__getitem__
+
+    def passes(name: bytes) -> bool:
+        if raises and is_aside(name):
+            raise AsideError
+        return name in known or not (is_owned(name) or is_reported(name) or is_aside(name))
+
+    return _Answers(passes).__getitem__
 
 
 def naming(names: Iterable[str]) -> Callable[[bytes], bool]:
@@ -139,6 +161,8 @@ def naming(names: Iterable[str]) -> Callable[[bytes], bool]:
 
 PASSES: Final = passing()
 """The same where none is allowed."""
+PASSES_OR_RAISES: Final = passing(raises=True)
+"""The same, of clients' requests as they are read."""
 REPORTED: Final = _Answers(is_reported).__getitem__
 """`is_reported`, remembered."""
 

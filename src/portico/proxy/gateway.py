@@ -14,7 +14,7 @@ from time import time as wall_clock
 from typing import Final
 
 from portico.core.errors import REASONS, Answer, MessageError, Refusal
-from portico.core.exchange import Exchange, RouteMatch, Stream
+from portico.core.exchange import Exchange, Handler, RouteMatch, Stream
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, Log, Timestamps
 from portico.observe.log_fields import Detail
@@ -25,6 +25,7 @@ from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import WholeBody
 from portico.proxy.admission import SOON, fail, queue
 from portico.proxy.answer import send_answer
+from portico.proxy.aside import Aside, Explains
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
 from portico.proxy.routing.matcher import Matcher
@@ -81,6 +82,11 @@ class Snapshot:
 
 class Gateway:
     """The `Handler` behind every connection of a worker."""
+
+    listener = ""
+    """Its name, where there are several."""
+    explains: Explains | None = None
+    """What explains requests to clients that ask for it; None: nobody is told."""
 
     def __init__(
         self,
@@ -287,6 +293,10 @@ class Gateway:
             )
 
     # ---- off the main path
+
+    def beside(self, lines: Sequence[bytes]) -> Handler:
+        """What gets a request whose client has said these lines to the gateway itself."""
+        return Aside(self, lines)
 
     def probe(self, stream: Stream, request: RequestHead) -> Exchange:
         """An exchange that nobody observes, about which policies may be asked."""

@@ -27,7 +27,7 @@ class ListenerGateway(Gateway):
         overload: Overload,
         details: Sequence[Detail] = (),
     ) -> None:
-        self._listener = listener
+        self.listener = listener
         super().__init__(snapshot, metrics, log, log_from, loop, overload, (self._name, *details))
 
     def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:
@@ -37,9 +37,9 @@ class ListenerGateway(Gateway):
     def _name(self, record: AccessRecord, exchange: Exchange) -> None:
         """Add the listener, and the host that the client asked for."""
         request = exchange.request
-        record.listener = self._listener
+        record.listener = self.listener
         if request is not None and request.host:
             record.host = request.host[:LONGEST_HOST].decode("latin-1")
 
     def _count_here(self, exchange: Exchange) -> None:
-        self.metrics.observe_listener(self._listener, exchange.status)
+        self.metrics.observe_listener(self.listener, exchange.status)

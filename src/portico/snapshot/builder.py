@@ -39,6 +39,7 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.error_pages import ErrorPages
 from portico.policies.internal import build_internal
+from portico.policies.limit_report import Listed
 from portico.policies.maintenance import MaintenanceSettings
 from portico.policies.mcp import first_contact
 from portico.policies.plugins.lifecycle import PluginSet
@@ -191,6 +192,10 @@ class SnapshotBuilder:
         self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
         self._own_services |= dict.fromkeys(PAGE_FILES, self._own_services["/docs"])
 
+    def limits(self) -> list[Listed]:
+        """Every rate limit and quota, for whoever asks what is left of them."""
+        return self._state.all_of(Listed)
+
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
         return at_once(self.building(config, generation, plugins=plugins))
@@ -216,7 +221,7 @@ class SnapshotBuilder:
     def _building(self, config: Config, generation: int) -> Steps[Snapshot]:
         self.live.prepare(config)
         self._shared = {}
-        self._proxy_status = _proxy_status(config)
+        self._proxy_status = proxy_status_of(config)
         self._page_texts = config.page_texts
         self._directory = config.consumer_directory
         self._traces = config.gateway.tracing is not None
@@ -680,7 +685,8 @@ def _methods(names: Sequence[str]) -> frozenset[bytes]:
     return frozenset({b"OPTIONS", *(name.encode() for name in names)})
 
 
-def _proxy_status(config: Config) -> ProxyStatus | None:
+def proxy_status_of(config: Config) -> ProxyStatus | None:
+    """What failures are reported with in `Proxy-Status`, if they are."""
     written = config.gateway.proxy_status
     return None if written is None else ProxyStatus(written.name, written.next_hop)
 

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from portico.config import Config
 from portico.core.exchange import Handler
-from portico.core.fields import PASSES, REQUEST_DROP
+from portico.core.fields import PASSES_OR_RAISES, REQUEST_DROP
 from portico.observe.access_log import Log
 from portico.observe.metrics import Metrics
 from portico.policies.plugins.lifecycle import PluginSet
@@ -55,7 +55,7 @@ class Worker:
 
     async def listen(self, handler: Handler) -> tuple[HttpServer, int]:
         """Have it serve; the server and its port."""
-        server = HttpServer(handler, Limits(), self.deadlines, self.turn, self.loop, REQUEST_DROP, PASSES)
+        server = HttpServer(handler, Limits(), self.deadlines, self.turn, self.loop, REQUEST_DROP, PASSES_OR_RAISES)
         listener = await self.loop.create_server(server, "127.0.0.1", 0)
         self.ends.callback(server.cut)
         self.ends.callback(listener.close)

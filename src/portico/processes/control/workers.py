@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -185,6 +185,11 @@ class Workers:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
         self._health = {key: states[key] for key in self._health if key in states}
 
+    def forget_health(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Drop the health of instances that are checked no more."""
+        for identity in gone:
+            self._health.pop(identity, None)
+
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker uses `generation`; returns those that do not, each with the reason."""
         await self._wait_until(lambda: all(self._generation(each) >= generation for each in self._writers), timeout)
@@ -244,18 +249,22 @@ class Workers:
         await self.ask(channel.Collect, _COLLECT_TIMEOUT)
 
     async def ask(
-        self, question: Callable[[int], channel.Message], timeout: float, *, but: str = ""
+        self, question: Callable[[int], channel.Message], timeout: float, *, but: str = "", only: str | None = None
     ) -> dict[str, channel.Message | None]:
-        """Ask all workers `but` one; `question` is given the number that answers repeat.
+        """Ask all workers `but` one, or one `only`; `question` is given the number that answers repeat.
 
         Returns their answers by worker, None where one has not answered within `timeout` seconds. A worker that
         leaves meanwhile is not among them.
         """
         self._questions += 1
         number, loop = self._questions, asyncio.get_running_loop()
-        answers = {(worker, number): loop.create_future() for worker in self._writers if worker != but}
+        asked = [worker for worker in self._writers if worker != but and only in (None, worker)]
+        answers = {(worker, number): loop.create_future() for worker in asked}
         self._waiting |= answers
-        self.send(question(number), but=but)
+        if only is None:
+            self.send(question(number), but=but)
+        else:
+            self.send_to(only, question(number))
         try:
             if answers:
                 await asyncio.wait(answers.values(), timeout=timeout)
@@ -267,6 +276,11 @@ class Workers:
             for (worker, _), answer in answers.items()
             if not answer.cancelled()
         }
+
+    @property
+    def names(self) -> list[str]:
+        """The connected workers."""
+        return [*self._writers]
 
     def send(self, message: channel.Message, *, but: str = "") -> None:
         """Send a message to all workers `but` one."""
@@ -311,7 +325,12 @@ class Workers:
                         self._totals[worker] = totals
                         self.reported_now(worker, last, totals)
                         self._answered(worker, answers, message)
-                    case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
+                    case (
+                        channel.Purged(number)
+                        | channel.Inspected(number)
+                        | channel.Explained(number)
+                        | channel.Learnt(number)
+                    ):
                         self._answered(worker, number, message)
                     case _:
                         self._pass_on(worker, message)

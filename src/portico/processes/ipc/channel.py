@@ -146,10 +146,48 @@ class Inspect(msgspec.Struct, tag=True):
 
 
 class Inspected(msgspec.Struct, tag=True):
-    """A JSON object: what it has, or in `problem` why there is no such request."""
+    """What was asked for, as JSON: what is stored, or in `problem` why there is no such request; or all limits."""
 
     number: int
     report: bytes
+
+
+class ShowLimits(msgspec.Struct, tag=True):
+    """What is left of each limit? `Inspected` answers: of the keys of which least is left, or of one key."""
+
+    number: int
+    most: int
+    key: str | None = None
+
+
+class ResetLimit(msgspec.Struct, tag=True):
+    """Make a key of a limit whole again; `Learnt` confirms it."""
+
+    number: int
+    limit: str
+    key: str
+
+
+class Explain(msgspec.Struct, tag=True):
+    """What would become of this request? The fields are those of `Question`; at most so many other routes are named."""
+
+    number: int
+    method: str
+    url: str
+    headers: list[tuple[str, str]] = []
+    body: bytes = b""
+    client_ip: str = "127.0.0.1"
+    listener: str | None = None
+    most: int = 10
+
+
+class Explained(msgspec.Struct, tag=True):
+    """An `Explanation` as JSON, or in `problem` why there can be no such request, or `is_busy` why not now."""
+
+    number: int
+    explanation: bytes
+    problem: str = ""
+    is_busy: bool = False
 
 
 class SharedSwept(msgspec.Struct, tag=True):
@@ -208,7 +246,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, revocations, challenges, overrides or wishes to watch of that number."""
+    """A worker goes by the keys, revocations, challenges, overrides or wishes of that number, or has reset a limit."""
 
     number: int
 
@@ -280,7 +318,11 @@ Message: TypeAlias = (
     | Purged
     | SharedSwept
     | Inspect
+    | ShowLimits
+    | ResetLimit
     | Inspected
+    | Explain
+    | Explained
     | NewKeys
     | KeysWanted
     | NewDocument

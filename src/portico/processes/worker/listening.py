@@ -61,6 +61,12 @@ class WorkerListener:
         if redirect is not None:
             yield Entrance(loop, redirect, server, alone=alone, announces=announces, handler=self._redirect)
 
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        port: int = self._opened.own.getsockname()[1]
+        return port
+
     def refresh(self) -> None:
         """Take over certificates that were renewed."""
         if self._tls is not None:
@@ -77,5 +83,4 @@ class WorkerListener:
 
     def _public_port(self) -> int:
         """Where clients find HTTPS."""
-        own: int = self._opened.own.getsockname()[1]
-        return (self._settings.tls and self._settings.tls.redirect_to) or own
+        return (self._settings.tls and self._settings.tls.redirect_to) or self.port

@@ -25,7 +25,7 @@ from portico.config import (
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
-from portico.core.fields import PASSES, REQUEST_DROP, passing
+from portico.core.fields import PASSES_OR_RAISES, REQUEST_DROP, passing
 from portico.core.slices import in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
@@ -37,6 +37,7 @@ from portico.observe.metrics import Metrics
 from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.limit_report import reported, reset
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
 from portico.processes.ipc import channel
@@ -44,6 +45,7 @@ from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
+from portico.processes.worker.explaining import Explaining, Serving
 from portico.processes.worker.inspecting import inspected
 from portico.processes.worker.limits import bindings_url, bucket_table, cache_store, shared_bindings, shared_limits
 from portico.processes.worker.listening import WorkerListener
@@ -124,6 +126,7 @@ class _Worker:
         self.informed = asyncio.Event()
         self.changing = asyncio.Lock()
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
+        self.explaining = Explaining(self._serving_now, self.changing)
         self.metrics = Metrics()
         self.parts = Parts()
         self.plugins = Plugins(self.metrics)
@@ -301,6 +304,7 @@ class _Worker:
                 gateway = ListenerGateway(key, snapshot, *shared) if key else Gateway(snapshot, *shared)
                 gateway.watch(self._watchers(config))
                 gateway.trace(self.telemetry.tracer)
+                gateway.explains = self.explaining
                 tickets = self.runtime.tickets.get(key)
                 local = self.local_answers, self.builder.challenges
                 yield WorkerListener(opened, wanted[key], gateway, *local, self.runtime.directory, tickets)
@@ -451,8 +455,12 @@ class _Worker:
                 self.purging.swept_before = before
             case channel.NewKeys(address, issuer, document, as_of):
                 self.builder.key_sets.learn(KeySource(address, issuer), document, as_of)
+            case channel.Explain():
+                background(self._explain(message, writer), "an explanation")
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
+            case channel.ShowLimits():
+                background(self._show_limits(message, writer), "a look at limits")
             case channel.Weights(weights):
                 self.builder.live.set_weights(weights)
             case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
@@ -475,6 +483,8 @@ class _Worker:
                 self.builder.live.override(overrides)
             case channel.Watch(number=number):
                 self.watching.receive(message, writer)
+            case channel.ResetLimit(number, limit, key):
+                reset(self.builder.limits(), limit, key)
             case _:
                 return False
         channel.send(writer, channel.Learnt(number))
@@ -492,6 +502,17 @@ class _Worker:
     async def _inspect(self, message: channel.Inspect, writer: asyncio.StreamWriter) -> None:
         report = await inspected(message, self.snapshot.all_matchers, self.caches)
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
+
+    async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
+        channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
+
+    def _serving_now(self) -> Serving:
+        ports = {listener.key: listener.port for listener in self.serving}
+        return Serving(self.builder, self.snapshot, self.config, ports)
+
+    async def _explain(self, message: channel.Explain, writer: asyncio.StreamWriter) -> None:
+        channel.send(writer, await self.explaining.answer(message))
 
     async def _process(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         """Do as control says. Where that fails, it is reported to control, and the worker is replaced.
@@ -707,7 +728,8 @@ def _listeners_of(config: Config) -> dict[str, ListenerSettings]:
 
 
 def _passing(gateway: GatewaySettings) -> Callable[[bytes], bool]:
-    return PASSES if not gateway.pass_headers else passing([name.lower().encode() for name in gateway.pass_headers])
+    named = [name.lower().encode() for name in gateway.pass_headers]
+    return passing(named, raises=True) if named else PASSES_OR_RAISES
 
 
 def _limits(gateway: GatewaySettings) -> Limits:

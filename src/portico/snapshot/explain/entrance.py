@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from portico.config import Config, ListenerSettings
 from portico.core.exchange import Client
 from portico.snapshot.explain.question import Question
+
+NO_PORTS: Final[Mapping[str, int]] = {}
+"""As they are written: one that is 0 is chosen when it is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,12 @@ class Entrance:
         return Client(question.client_ip, self.port, self.secure)
 
 
-def entrance_of(question: Question, config: Config) -> Entrance:
-    """Where it comes in. Raises ValueError where no listener is called as it says."""
-    entrances = [*_entrances(config.gateway.listeners)]
+def entrance_of(question: Question, config: Config, ports: Mapping[str, int] = NO_PORTS) -> Entrance:
+    """Where it comes in. `ports` are those of the listeners, by their names, where they are open.
+
+    Raises ValueError where no listener is called as it says.
+    """
+    entrances = [*_entrances(config.gateway.listeners, ports)]
     if question.listener is not None:
         for each in entrances:
             if question.listener in (str(each.port), "" if each.redirects else each.listener.key):
@@ -52,9 +59,9 @@ def entrance_of(question: Question, config: Config) -> Entrance:
     return next(iter((*both, *at_port, *plain, *alike, *entrances)))
 
 
-def _entrances(listeners: Sequence[ListenerSettings]) -> Iterator[Entrance]:
+def _entrances(listeners: Sequence[ListenerSettings], ports: Mapping[str, int]) -> Iterator[Entrance]:
     for listener in listeners:
-        yield Entrance(listener, listener.port, redirects=False)
+        yield Entrance(listener, ports.get(listener.key, listener.port), redirects=False)
     for listener in listeners:
         if listener.tls is not None and listener.tls.redirect_from is not None:
             yield Entrance(listener, listener.tls.redirect_from, redirects=True)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Final, TypedDict
@@ -17,7 +17,7 @@ from portico.config import Config, ResolvedRoute
 from portico.config.listen import ListenerSettings
 from portico.config.resolve import scope_path
 from portico.core.errors import REASONS, Answer, MessageError, Refusal
-from portico.core.exchange import Exchange
+from portico.core.exchange import Client, Exchange
 from portico.core.messages import CHUNKED
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Snapshot
@@ -60,6 +60,16 @@ async def passed(routed: Routed, builder: SnapshotBuilder, snapshot: Snapshot, c
             return await _Passing(routed, builder, snapshot, config).passed()
     finally:
         _WANTS_QUIET.reset(token)
+
+
+def answered_at_once(client: Client, begin: Callable[[ClientEnd], None]) -> Answered:
+    """What a client is answered that gets to no policy; `begin` has the gateway begin its request on a stream."""
+    ends = Ends()
+    stream = ClientEnd(client, 0, 0, is_done=True, outcome=ends)
+    begin(stream)
+    assert ends.answer is not None
+    exchange = stream.receiver
+    return _answered(ends.answer, exchange if isinstance(exchange, Exchange) else None)
 
 
 class _Passing:
@@ -183,6 +193,9 @@ class _Passing:
             yield "what comes of it depends on the body, which is not known"
         if self.ends.head is not None:
             yield "X-Request-ID and traceparent are made for each request, as are the times and ids of signatures"
+        shared = self.building.shared_limits
+        if shared is not None and shared.fallbacks:
+            yield "Redis does not answer, so that limits go by their fallback"
         for mirror in () if written is None else written.mirrors:
             yield f"{100 * mirror.share:g} % of the requests are copied for {mirror.service}"
         for failover, _ in () if written is None else written.failovers:

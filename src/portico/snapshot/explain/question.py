@@ -14,7 +14,10 @@ from portico.core.messages import RequestHead
 from portico.wire.frontend import Limits
 from portico.wire.http1.grammar import parse_request_head
 
-_URL: Final = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_URL: Final = re.compile(
+    r"(?P<scheme>https?|wss?)://(?:[^/?#]*@)?(?P<host>[^/?#@]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL
+)
+_SCHEMES: Final = {"ws": "http", "wss": "https"}
 _PORT: Final = re.compile(r":([0-9]{1,5})$")
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
 _SENT: Final = "/?%:@!$&'()*+,;=-._~[]"
@@ -41,7 +44,8 @@ class Question:
     def scheme(self) -> str | None:
         """`http` or `https`; None where the URL is a path."""
         found = _URL.fullmatch(self.url)
-        return found["scheme"].lower() if found else None
+        scheme = found["scheme"].lower() if found else None
+        return _SCHEMES.get(scheme, scheme) if scheme else None
 
     @property
     def port(self) -> int | None:
@@ -69,8 +73,9 @@ class Question:
 
     def check(self) -> None:
         """Raises ValueError for what cannot be sent: a line end would begin another field."""
-        if not self.method or not self.url:
-            raise ValueError("expected a method and a URL, such as GET /users")
+        is_target = self.url == "*" or self.url.startswith(("/", "?")) or self.scheme is not None
+        if not self.method or "/" in self.method or not is_target:
+            raise ValueError("expected a method, then a path or a URL: GET /users, or GET https://shop.example/users")
         for text in (self.method, self.url, *(part for pair in self.headers for part in pair)):
             if _LINE_ENDS.search(text):
                 raise ValueError("a line end is no part of a request's line or field")
@@ -82,6 +87,8 @@ class Question:
         found = []
         if "#" in self.url:
             found.append("what follows the # of a URL is never sent")
+        if self.scheme is not None and "@" in self.url.split("/", 3)[2]:
+            found.append("clients make Authorization: Basic of what stands before the @ of a URL: say it with -H")
         if not self.target.isascii() or " " in self.target:
             found.append(f"clients send it encoded: {quote(self.target, safe=_SENT)}")
         if _DOTS.search(self.target.partition("?")[0]):

@@ -14,6 +14,7 @@ from portico.core.exchange import Exchange
 from portico.core.slices import at_once
 from portico.observe.metrics import Metrics
 from portico.policies import Hooks, Policy
+from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.peeked import PeekedState
 from portico.policies.plugins.hooks import PluginHooks
 from portico.policies.plugins.lifecycle import Placed, PluginSet
@@ -23,7 +24,7 @@ from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes
 from portico.proxy.routing.route import Handling, LocalRoute, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.split import SplitWeights
-from portico.snapshot.builder import Counting, SnapshotBuilder
+from portico.snapshot.builder import Counting, SnapshotBuilder, proxy_status_of
 from portico.snapshot.live import Coming, LiveServices, SplitKey
 from portico.snapshot.routing import rule_of
 from portico.snapshot.versions import with_variants
@@ -76,11 +77,17 @@ class Rebuilding(SnapshotBuilder):
         own._counting = Counting(None if shared is None else shared.peek(), table)
         own.live = _PeekedLive(builder.live)
         own.plugins = _said(config, builder.plugins, ran)
+        own._proxy_status = proxy_status_of(config)
         own._answering = builder._answering.peek(one_double)
         own._own_services = {path: service.peek(one_double) for path, service in builder._own_services.items()}
         own._shared, own._coming, own._splits, own.used = {}, Coming(), {}, {}
         own._made, own.labels = own._label, {}
         return own
+
+    @property
+    def shared_limits(self) -> SharedLimits | None:
+        """What is asked of Redis, if limits are counted there."""
+        return self._counting.shared
 
     def matcher(self, route: str, config: Config, listener: ListenerSettings) -> tuple[Matcher, ResolvedRoute | None]:
         """What finds the route of this name and no other, and what is written of it; that is None for an endpoint."""

@@ -14,8 +14,9 @@ from enum import Enum
 from typing import Final
 
 from portico.core.errors import MessageError
-from portico.core.exchange import Client, Handler, Receiver, Sink
+from portico.core.exchange import Client, Handler, Receiver, Sink, ToldAside
 from portico.core.faults import FAULTS, contain
+from portico.core.fields import AsideError, is_aside
 from portico.core.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.deadlines import NEVER
 from portico.wire.frontend import Frontend
@@ -24,6 +25,7 @@ from portico.wire.http1.diagnosis import diagnosed
 from portico.wire.http1.grammar import (
     STATUS_PHRASE,
     is_hopeless,
+    name_of,
     parse_request_head,
     status_line,
     without_empty_lines,
@@ -401,6 +403,9 @@ class ServerConnection(TurnProtocol):
         except MessageError as refused:
             self.refuse(refused, buffer[:end])
             return True
+        except AsideError:
+            self._read_aside(line_of_it, block, end)
+            return True
         request.tail = buffer[line - len(b"HTTP/1.1") : end + 4]
         self.heads.add(request)
         self.buffer = buffer[end + 4 :]
@@ -408,6 +413,34 @@ class ServerConnection(TurnProtocol):
         self.scanned = 0
         self._begin(request, time.monotonic())
         return True
+
+    def _read_aside(self, line: bytes, block: bytes, end: int) -> None:
+        """Begin a request of whose fields some are for the handler alone: it is read, and gone by, without them."""
+        server, limits, buffer = self.server, self.server.limits, self.buffer
+        aside: list[bytes] = []
+        others: list[bytes] = []
+        for each in block.split(b"\r\n"):
+            (aside if is_aside(each.partition(b":")[0].lower()) else others).append(each)
+        count, length = limits.header_count - len(aside), limits.url_length
+        try:
+            for each in aside:
+                name_of(each)
+            request = parse_request_head(line, b"\r\n".join(others), count, length, server.noted, passes=server.passes)
+        except (MessageError, ValueError) as error:
+            refused = error if isinstance(error, MessageError) else diagnosed(line + b"\r\n" + block)
+            self.refuse(refused, buffer[:end])
+            return
+        request.tail = b""
+        self.buffer = buffer[end + 4 :]
+        self.head_begun = False
+        self.scanned = 0
+        handler = self.handler
+        if isinstance(handler, ToldAside):
+            self.handler = handler.beside(aside)
+        try:
+            self._begin(request, time.monotonic())
+        finally:
+            self.handler = handler
 
     def _await_head(self, buffer: bytes) -> None:
         self._read_on()
