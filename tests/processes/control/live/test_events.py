@@ -52,6 +52,12 @@ def test_who_has_logged_it_says_what_kind_it_is(logger: str, text: str, kind: st
     )
 
 
+def test_what_is_said_about_an_instance_is_of_its_kind_whoever_says_it() -> None:
+    own = events()
+    own.logged(Event(1.5, "INFO", "portico.control", "an instance is drained", {"instance": "http://h:1"}))
+    assert [event["kind"] for event in own.kept(["instance"])] == ["instance"]
+
+
 def test_a_client_that_comes_back_gets_what_it_has_missed() -> None:
     own = events()
     for number in range(5):

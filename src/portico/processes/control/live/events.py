@@ -60,10 +60,7 @@ class Events:
 
     def logged(self, event: Event, source: str = "control") -> None:
         """An event that this process, or the worker `source`, has logged."""
-        kind: Kind = _KINDS.get(event.logger, "log")
-        if event.logger == "portico.upstreams" and event.text.startswith("breaker "):
-            kind = "breaker"
-        self._add(kind, event, source)
+        self._add(_kind_of(event), event, source)
 
     def left_out(self, worker: str, number: int) -> None:
         """So many events of a worker did not come."""
@@ -117,6 +114,13 @@ class Events:
         """How many were not kept that came after the one of an id, as far as this process knows."""
         last = self._number_of(after)
         return self._number - min(last, self._number) - sum(1 for _ in self._since((), after))
+
+
+def _kind_of(event: Event) -> Kind:
+    kind = _KINDS.get(event.logger, "log")
+    if kind == "instance" and event.text.startswith("breaker "):
+        return "breaker"
+    return "instance" if kind == "config" and "instance" in event.fields else kind
 
 
 def _written(event: _Kept, process: str, form: Form) -> bytes:
