@@ -63,15 +63,12 @@ class Live:
         if self._feed is not None:
             self._feed.stop()
 
-    async def now(self, config: Config, most: int = MOST) -> dict[str, Any]:
-        """The figures as `/admin/live` shows them, with `most` services and routes, where there are more: the busiest
-        services, and the routes that were hit last.
-        """
-        await self._ask()
-        return self._figures(config, most)
-
     async def page(self, config: Config, most: int) -> bytes:
-        """The same as JSON, made twice a second at most for all that ask."""
+        """The figures as `/admin/live` shows them, as JSON, made twice a second at most for all that ask.
+
+        Of services and routes there are `most`: where there are more, the busiest services, and the routes that were
+        hit last.
+        """
         await self._ask()
         now = time.monotonic()
         if now - self._shown_at > _EVERY / 2:
