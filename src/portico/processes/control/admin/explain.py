@@ -78,7 +78,7 @@ def explain_routes(state: State, places: Places) -> APIRouter:
         if not isinstance(answer, channel.Explained):
             return problem(503, f"worker {worker} has not answered within {_TIMEOUT:g} s; try again", _SOON)
         if answer.problem:
-            return problem(422, answer.problem)
+            return problem(503, answer.problem, _SOON) if answer.is_busy else problem(422, answer.problem)
         explanation: Any = located(msgspec.json.decode(answer.explanation), await places.where())
         document = {"generation": state.generation, "worker": worker, **explanation}
         return Response(msgspec.json.encode(document), media_type="application/json", headers=_NOT_STORED)
