@@ -24,6 +24,8 @@ import uvloop
 from benchmarks.request import SECRET, Request, token
 from benchmarks.simulation import CONNECTIONS, RESPONSE, Simulation
 from portico.observe.access_log import AccessLog
+from portico.observe.record_filter import RecordFilter
+from portico.processes.ipc.channel import Watch
 
 _ROUND = 2048
 
@@ -103,7 +105,8 @@ def _hooks(names: Sequence[str]) -> AbstractContextManager[object]:
 async def _measure(chosen: argparse.Namespace) -> None:
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
     with _hooks(chosen.hooks):
-        worker = Simulation(_config(chosen), log, _fresh() if chosen.cache else RESPONSE)
+        wish = Watch({0: RecordFilter()}, counts=True) if chosen.watched else None
+        worker = Simulation(_config(chosen), log, _fresh() if chosen.cache else RESPONSE, wish)
     batch = _requests(chosen)
     gc.collect()
     gc.freeze()
@@ -154,6 +157,7 @@ def main(arguments: Sequence[str]) -> None:
         help="a service of two, chosen by a field; or of none, for comparison",
     )
     parser.add_argument("--traced", type=float, help="the share of requests that have spans; nobody sends them")
+    parser.add_argument("--watched", action="store_true", help="while somebody watches all that the admin API shows")
     parser.add_argument("--steps", action="store_true", help="count instructions of the interpreter, not time")
     parser.add_argument("--seconds", type=float, default=5)
     uvloop.run(_measure(parser.parse_args(arguments)))

@@ -15,6 +15,8 @@ from portico.core.fields import PASSES, REQUEST_DROP
 from portico.observe.access_log import AccessLog
 from portico.observe.metrics import Metrics
 from portico.observe.tracing import Sampling, Tracer
+from portico.processes.ipc.channel import Watch
+from portico.processes.worker.watching import Watching
 from portico.proxy.gateway import Gateway
 from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams.instance import Instance
@@ -104,7 +106,13 @@ def _tracer(config: Config, export: Callable[[bytes], None]) -> Tracer:
 class Simulation:
     """A worker with clients and services at its ends: one of each per connection."""
 
-    def __init__(self, config: Mapping[str, Any], log: AccessLog | None = None, response: bytes = RESPONSE) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        log: AccessLog | None = None,
+        response: bytes = RESPONSE,
+        wish: Watch | None = None,
+    ) -> None:
         self._response = response
         self.spans: list[bytes] = []
         """Those of exchanges that are recorded."""
@@ -116,6 +124,10 @@ class Simulation:
         builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
         own = Config.model_validate(config)
         gateway = Gateway(builder.build(own, 1), metrics, log, 0, loop)
+        if wish is not None:
+            watching = Watching(loop, lambda: None)
+            watching.receive(wish, cast(asyncio.StreamWriter, None))
+            gateway.log_to(*watching.over(log, 0))
         if own.gateway.tracing is not None:
             gateway.trace(_tracer(own, self.spans.append))
         server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP, PASSES)

@@ -61,6 +61,12 @@ def load(
     return loaded, path
 
 
+def usable(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:
+    """The same with the code of users' policies."""
+    loaded, path = load(config, demo=demo)
+    return with_plugins(loaded), path
+
+
 def text_of(file: Path) -> str:
     """What is in a file, or on standard input for `-`; where that cannot be read, that ends the command."""
     with kept():

@@ -100,7 +100,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         rollback: ("portico rollback", "portico rollback 12 --why 'too slow'"),
         history: ("portico history", "portico history 12"),
         dump: ("portico dump > portico.now.yaml", "portico dump --file"),
-        logs: ("portico logs access.log --follow", "portico logs --status 5xx --slower 1s"),
+        logs: ("portico logs access.log --follow", "portico logs --live --status 5xx --slower 1s"),
         cache: (),
         canary: (),
         keys: (),

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.configured import load, named_file, with_plugins
+from portico.cli.configured import named_file, usable
 from portico.cli.console import err, fail, fail_usage, say
 from portico.cli.kept import kept
 from portico.cli.options import ConfigOption, FileArgument
+from portico.cli.resuming import loaded_or_last
 
 
 def run(
@@ -22,6 +23,9 @@ def run(
         str | None, typer.Option("--port", metavar="PORT", help="The same for gateway.port; 0 picks a free one.")
     ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Reload the file whenever it changes.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="If the file is wrong, serve by what was last in force instead.")
+    ] = False,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
     path = named_file(context, file, config)
@@ -29,8 +33,7 @@ def run(
     for variable, value in (("GATEWAY_HOST", host), ("GATEWAY_PORT", port)):  # there, they outlast reloads
         if value is not None:
             os.environ[variable] = value
-    loaded, path = load(path)
-    loaded = with_plugins(loaded)
+    loaded, path, refused = loaded_or_last(path) if resume else (*usable(path), "")
     with kept():
         from portico.config import expired_certificates, warnings_for
         from portico.processes.ipc.listeners import ListenError, Listeners
@@ -43,7 +46,7 @@ def run(
         )
     except ListenError as error:
         fail(f"portico: {error}")
-    Supervisor(loaded, path, listeners, watch=reload).run()
+    Supervisor(loaded, path, listeners, watch=reload, refused=refused).run()
 
 
 def _check_address(host: str | None, port: str | None) -> None:
@@ -61,8 +64,7 @@ def _check_address(host: str | None, port: str | None) -> None:
 
 def demo(config: ConfigOption = None) -> None:
     """Start three sample services and the gateway in front of them, until Ctrl-C."""
-    loaded, path = load(config, demo=True)
-    loaded = with_plugins(loaded)
+    loaded, path = usable(config, demo=True)
     with kept():
         from portico.demo.run import run_demo
         from portico.processes.ipc.listeners import ListenError

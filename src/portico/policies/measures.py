@@ -22,6 +22,7 @@ from portico.net.redis.link import argument
 from portico.policies.counters.buckets import Buckets
 from portico.policies.counters.periods import Period, bounds
 from portico.policies.counters.quotas import Quotas
+from portico.policies.counters.standing import Asked
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~:/@+-]{1,64}")
 _REMEMBERED: Final = 16_384
@@ -62,6 +63,12 @@ class Measure(Protocol):
     """The same where nothing is to be taken."""
     numbers: bytes
     """The first two of these."""
+    asked: Asked
+    """What is counted of its limit."""
+    how: str
+    """How often it allows as many: tokens that come back in a microsecond, or a period of the calendar."""
+    redis_name: tuple[str, str]
+    """What stands before and behind a key in Redis."""
     kind: Kind
 
     def redis_key(self, key: str) -> bytes:
@@ -115,11 +122,21 @@ class _Named:
     """What both kinds share; `redis_name` is the prefix and suffix of a key's value in Redis."""
 
     def __init__(
-        self, name: str, fallback: str, redis_name: tuple[str, str], allowed: int, how: str, kind: Kind
+        self,
+        name: str,
+        fallback: str,
+        redis_name: tuple[str, str],
+        allowed: int,
+        how: str,
+        kind: Kind,
+        asked: Asked,
     ) -> None:
         self.name = name
         self.fallback = fallback
         self.kind = kind
+        self.redis_name = redis_name
+        self.how = how
+        self.asked = asked
         self.numbers = argument(b"%d" % allowed) + argument(how.encode())
         taken = b"0" if kind.is_paid else b""
         self.arguments = self.numbers + argument(taken + b"."), self.numbers + argument(taken + b"+")
@@ -139,9 +156,16 @@ class Rate(_Named):
     """
 
     def __init__(
-        self, name: str, buckets: Buckets, fallback: str, redis_name: tuple[str, str], kind: Kind = _USUAL
+        self,
+        name: str,
+        buckets: Buckets,
+        fallback: str,
+        redis_name: tuple[str, str],
+        kind: Kind = _USUAL,
+        asked: Asked | None = None,
     ) -> None:
-        super().__init__(name, fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}", kind)
+        how = f"{1e-6 / buckets.interval:.17g}"
+        super().__init__(name, fallback, redis_name, buckets.burst, how, kind, asked or Asked())
         self.buckets = buckets
         mark = kind.mark
         window = max(_MINUTE, min(ceil(buckets.span - _ALMOST), _MOST))
@@ -191,9 +215,16 @@ class Quota(_Named):
     """A number of requests per calendar period."""
 
     def __init__(
-        self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str], kind: Kind = _USUAL
+        self,
+        name: str,
+        quotas: Quotas,
+        fallback: str,
+        redis_name: tuple[str, str],
+        kind: Kind = _USUAL,
+        asked: Asked | None = None,
     ) -> None:
-        super().__init__(f"{name}-{quotas.period}", fallback, redis_name, quotas.allowed, quotas.period, kind)
+        period, asked = quotas.period, asked or Asked()
+        super().__init__(f"{name}-{period}", fallback, redis_name, quotas.allowed, period, kind, asked)
         self.quotas = quotas
         self._mark = kind.mark
         self._begin = self._end = 0

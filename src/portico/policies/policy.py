@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer, Refusal
@@ -21,6 +21,8 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.documents import Documents
 from portico.policies.head import AnswerEdit, Head, ResponseEdit
+
+K = TypeVar("K")
 
 
 class Pending:
@@ -251,6 +253,10 @@ class State:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def all_of(self, kind: type[K]) -> list[K]:
+        """Everything that is kept and of this kind."""
+        return [each for each in self._kept.values() if isinstance(each, kind)]
 
     def kept(self, key: object) -> Any:
         """What is kept under a key, which is not used hereby; None where there is nothing."""

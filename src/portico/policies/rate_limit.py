@@ -26,6 +26,8 @@ from portico.policies.counters.periods import PERIODS
 from portico.policies.counters.quotas import Quotas
 from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.counters.standing import Asked
+from portico.policies.limit_report import Listed
 from portico.policies.measures import Kind, Measure, Quota, Rate, add_members
 from portico.policies.policy import Context, Hooks, Pending, Policy
 from portico.policies.shadow import Exceeded, Shadow
@@ -282,10 +284,21 @@ class _Maker:
         self.context = context
         self.table = table
         who = by if isinstance(by, str) else f"header.{by.header.lower()}"
+        scope = context.scope
+        self.about = {
+            "id": f"{scope}/{counted.name}",
+            "name": counted.name,
+            "scope": scope,
+            "by": who,
+            "enforced": limit.enforce,
+            "costs": limit.cost is not None,
+            "fallback": limit.fallback,
+        }
         if limit.cost is not None:
             who += ":cost"  # what was counted before it was written were requests
         step = "after" if by == "consumer" else "before"
         self.key = counted.place, who
+        self.asked: Asked = self._kept(("asked",), Asked)
         # All keys of one request have one hash tag, so that in a Cluster they are in one slot: the client or,
         # where limits of one step count by different things, the step.
         self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
@@ -298,13 +311,22 @@ class _Maker:
             rate, burst = (numbers[key] for key in _RATE)
             buckets = self._buckets(rate, burst)
             redis_name = self._redis_name("rate")
-            measures.append(Rate(self.name, buckets, self.fallback, redis_name, self.kind))
+            measures.append(Rate(self.name, buckets, self.fallback, redis_name, self.kind, self.asked))
         for key, period in _QUOTAS.items():
             if key in numbers:
                 quotas = self._kept((key, numbers[key]), partial(Quotas, numbers[key], period))
                 redis_name = self._redis_name(period)
-                measures.append(Quota(self.name, quotas, self.fallback, redis_name, self.kind))
+                measures.append(Quota(self.name, quotas, self.fallback, redis_name, self.kind, self.asked))
         return tuple(measures)
+
+    def list(self, limit: _Limit) -> None:
+        """Have the limit shown to whoever asks for all of them."""
+        listed: Listed = self._kept(("listed",), Listed)
+        listed.about = self.about
+        listed.store = "workers" if self.table is not None else "memory" if self.context.shared is None else "redis"
+        listed.asked, listed.measures, listed.owns = limit.counts, limit.measures, limit.owns
+        if listed.store == "redis" and self.context.shared is not None:
+            listed.forget = self.context.shared.forget
 
     def _buckets(self, rate: float, burst: int) -> Buckets:
         if self.table is None:
@@ -332,14 +354,18 @@ class _Limit:
         self.reading = CostReading(counted.settings.cost) if counted.settings.cost is not None else None
         self.measures = maker.make(counted.settings.numbers)
         self.owns = {consumer: maker.make(numbers) for consumer, numbers in counted.owns.items()}
+        self.counts = maker.asked
+        maker.list(self)
 
     def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
         """What a request counts against, and by which key."""
+        self.counts.asked += 1
         key = self.key_of(exchange)
         return [(measure, key) for measure in self.owns.get(key, self.measures)]
 
     def check(self, exchange: Exchange) -> Answer | None:
         """The policy where there is one number to count against, a rate: the fast path, which most routes have."""
+        self.counts.asked += 1
         key_of = self.key_of
         key = key_of(exchange)
         (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
@@ -461,6 +487,7 @@ class _Question(Pending):
 
 
 def _refusal(measure: Measure, left: float) -> Refusal:
+    measure.asked.refused += 1
     wait = ceil(-left)
     return Exceeded(measure.name, measure.explain(wait), wait)
 

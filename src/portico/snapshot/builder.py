@@ -39,6 +39,7 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.error_pages import ErrorPages
 from portico.policies.internal import build_internal
+from portico.policies.limit_report import Listed
 from portico.policies.maintenance import MaintenanceSettings
 from portico.policies.mcp import first_contact
 from portico.policies.plugins.lifecycle import PluginSet
@@ -190,6 +191,10 @@ class SnapshotBuilder:
         """What routes that answer themselves have in place of a service."""
         self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
         self._own_services |= dict.fromkeys(PAGE_FILES, self._own_services["/docs"])
+
+    def limits(self) -> list[Listed]:
+        """Every rate limit and quota, for whoever asks what is left of them."""
+        return self._state.all_of(Listed)
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from math import inf
 from typing import Final
 
 from portico.core.caches import ages
+from portico.core.slices import Steps
 from portico.policies.counters.generations import Generations
+from portico.policies.counters.standing import fullest
 
 CAPACITY: Final = 50_000
 """Buckets per generation. A client whose bucket was dropped starts with a full one, so the oldest go first."""
@@ -51,6 +54,27 @@ class Buckets:
     def charge(self, key: str, tokens: int, now: float) -> None:
         """Take tokens whether they are there or not: what is missing has to come back before there is one again."""
         self._note(key, max(self._full_at(key), now) + tokens * self.interval)
+
+    def standing(self, key: str, now: float) -> tuple[float, float]:
+        """The tokens left, and the seconds until all are there again; nothing is taken."""
+        debt = max(0.0, self._full_at(key) - now)
+        return self._left(debt), debt
+
+    def fullest(self, most: int, now: float) -> Steps[list[tuple[str, float]]]:  # noqa: ARG002
+        """The keys whose buckets are full again last, as far as they are known here, with those moments."""
+        return (yield from fullest(self._moments(), most))
+
+    def known_keys(self) -> list[str]:
+        """Those that are known here."""
+        return [key for key, _ in self._moments()]
+
+    def reset(self, key: str) -> None:
+        """Fill a bucket."""
+        self._note(key, 0.0)
+
+    def _moments(self) -> Iterable[tuple[str, float]]:
+        """The keys that are known here, and what is stored for each."""
+        raise NotImplementedError
 
     def peek(self) -> Buckets:
         """The same buckets, for whoever asks what is in them: what is taken there is not taken here."""
@@ -126,3 +150,6 @@ class TokenBuckets(Buckets):
 
     def _note(self, key: str, moment: float) -> None:
         self._entries.put(key, moment)
+
+    def _moments(self) -> Iterable[tuple[str, float]]:
+        return self._entries.items()

@@ -60,6 +60,10 @@ class Generations(Generic[K, V]):
             self._size += size
         self.young[key] = value
 
+    def items(self) -> list[tuple[K, V]]:
+        """All entries as they are now; none counts as used by that."""
+        return [*self.young.items(), *(each for each in self.old.items() if each[0] not in self.young)]
+
     def discard(self, key: K) -> None:
         """Remove an entry if it is there."""
         value = self.young.pop(key, None)

@@ -6,9 +6,11 @@ import time
 from copy import copy
 
 from portico.core.caches import ages
+from portico.core.slices import Steps
 from portico.policies.counters.buckets import CAPACITY
 from portico.policies.counters.generations import Generations
 from portico.policies.counters.periods import Period, bounds
+from portico.policies.counters.standing import fullest
 
 
 class Quotas:
@@ -55,6 +57,25 @@ class Quotas:
         """Count so much, whether it is left or not."""
         self._begin_period(now)
         self._counts.put(key, (self._counts.get(key) or 0) + amount)
+
+    def standing(self, key: str, now: float) -> tuple[float, float]:
+        """What is left, and the seconds until the next period, 0 where nothing was counted; nothing is counted."""
+        self._begin_period(now)
+        used = self._counts.get(key) or 0
+        return max(0, self.allowed - used), self._end - now if used else 0.0
+
+    def fullest(self, most: int, now: float) -> Steps[list[tuple[str, float]]]:
+        """The keys of which most was counted, with that."""
+        self._begin_period(now)
+        return (yield from fullest(self._counts.items(), most))
+
+    def known_keys(self) -> list[str]:
+        """Those of which something was counted."""
+        return [key for key, _ in self._counts.items()]
+
+    def reset(self, key: str) -> None:
+        """Begin anew for a key."""
+        self._counts.discard(key)
 
     def peek(self) -> Quotas:
         """The same counts, for whoever asks what is left: what is counted there is not counted here."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -177,6 +178,13 @@ class SharedBuckets(Buckets):
             table.moments[slot if table.names[slot] == name else self._find_again(key, name)] = moment
         finally:
             table.unlock(lock)
+
+    def _moments(self) -> Iterable[tuple[str, float]]:
+        """Of the clients that this worker knows: the table has no names of clients."""
+        names, moments = self._table.names, self._table.moments
+        for key, (name, slot) in self._known.items():
+            if names[slot] == name:
+                yield key, moments[slot]
 
     def _find(self, key: str) -> tuple[int, int]:
         """The name of a bucket, and the slot where it was last."""

@@ -68,6 +68,10 @@ class SharedLimits(Asking[Question]):
         """Remember that a limit asked at the moment `asked` refuses for `wait` seconds from then on."""
         self._refused.put(key, (asked + min(wait, _REFUSED_FOR), asked + wait))
 
+    def forget(self, key: bytes) -> None:
+        """Ask again about a limit, whatever it said a moment ago."""
+        self._refused.discard(key)
+
 
 class Countable(Question, Protocol):
     """A question that may also be asked without being counted."""

@@ -10,7 +10,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from portico.config import Config, ConfigError, Problem, check_plugins, file_problems, load_config, with_code
+from portico.config import (
+    Config,
+    ConfigError,
+    Problem,
+    Source,
+    check_plugins,
+    file_problems,
+    load_config,
+    with_code,
+    with_source,
+)
 from portico.net.tls.renewed import FileState, state_of
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.state import State
@@ -119,6 +129,12 @@ class Reloading:
             return [message]
         return []
 
+    def note_source(self, source: Source | None) -> None:
+        """Note other texts that mean what is in force."""
+        state = self._state
+        state.config = with_source(state.config, source)
+        self._runtime.store(state.config, state.generation)
+
     def note_own(self, path: Path) -> None:
         """Note that this process has just written a file: that it has changed is no reason to read it."""
         if (state := state_of([path])[0]) is not None:
@@ -190,14 +206,15 @@ class Reloading:
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)
 
-    async def in_time(self, read: Callable[[], Config]) -> Config:
+    async def in_time(self, read: Callable[[], Config], timeout: float | None = None) -> Config:
         """Read in a thread: health checks and endpoints go on meanwhile. Raises what `read` raises, and ReloadError."""
+        timeout = timeout or _READ_TIMEOUT
         try:
-            async with asyncio.timeout(_READ_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 config = await asyncio.to_thread(read)
         except TimeoutError:
             raise ReloadError(
-                f"the configuration was not read within {_READ_TIMEOUT:g} s: does a policy wait while it is imported? "
+                f"the configuration was not read within {timeout:g} s: does a policy wait while it is imported? "
                 "Reloads wait until it is done; where it never is, repair it and restart the gateway"
             ) from None
         return config.admitting(self._state.discovery.registry.admitted(config)) if config.discover else config

@@ -39,8 +39,11 @@ def state_path(config: Config, config_path: Path | None, kind: str) -> Path | No
     None: there is no place.
     """
     directory = state_directory(config.gateway.state_dir, os.environ)
-    if directory is None:
-        return None
+    return None if directory is None else path_within(directory, config_path, kind)
+
+
+def path_within(directory: Path, config_path: Path | None, kind: str) -> Path:
+    """The same in that directory."""
     path = config_path.absolute() if config_path is not None else Path("demo")
     return directory / f"{path.stem}-{hashlib.sha256(bytes(path)).hexdigest()[:12]}.{kind}.json"
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -184,6 +184,11 @@ class Workers:
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
         self._health = {key: states[key] for key in self._health if key in states}
+
+    def forget_health(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Drop the health of instances that are checked no more."""
+        for identity in gone:
+            self._health.pop(identity, None)
 
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker uses `generation`; returns those that do not, each with the reason."""

@@ -146,10 +146,26 @@ class Inspect(msgspec.Struct, tag=True):
 
 
 class Inspected(msgspec.Struct, tag=True):
-    """A JSON object: what it has, or in `problem` why there is no such request."""
+    """What was asked for, as JSON: what is stored, or in `problem` why there is no such request; or all limits."""
 
     number: int
     report: bytes
+
+
+class ShowLimits(msgspec.Struct, tag=True):
+    """What is left of each limit? `Inspected` answers: of the keys of which least is left, or of one key."""
+
+    number: int
+    most: int
+    key: str | None = None
+
+
+class ResetLimit(msgspec.Struct, tag=True):
+    """Make a key of a limit whole again; `Learnt` confirms it."""
+
+    number: int
+    limit: str
+    key: str
 
 
 class Explain(msgspec.Struct, tag=True):
@@ -230,7 +246,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, revocations, challenges, overrides or wishes to watch of that number."""
+    """A worker goes by the keys, revocations, challenges, overrides or wishes of that number, or has reset a limit."""
 
     number: int
 
@@ -302,6 +318,8 @@ Message: TypeAlias = (
     | Purged
     | SharedSwept
     | Inspect
+    | ShowLimits
+    | ResetLimit
     | Inspected
     | Explain
     | Explained

@@ -60,15 +60,25 @@ def _unix_listener(path: Path) -> socket.socket:
 class Supervisor:
     """Runs one gateway: a control process and `gateway.workers` workers around the listening sockets.
 
-    With `watch` the configuration is read again when its files change.
+    With `watch` the configuration is read again when its files change. `refused` is what is wrong with the file where
+    it runs by an earlier configuration than that.
     """
 
-    def __init__(self, config: Config, config_path: Path | None, listeners: Listeners, *, watch: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None,
+        listeners: Listeners,
+        *,
+        watch: bool = False,
+        refused: str = "",
+    ) -> None:
         self.config = config
         self.limits = config.gateway.limits
         self.config_path = config_path
         self.listeners = listeners
         self.watch = watch
+        self.refused = refused
         self.children: list[Child] = []
         self.companions: list[Child] = []
         """Processes that run beside the gateway and stop after it."""
@@ -106,6 +116,7 @@ class Supervisor:
         self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets)
         try:
             self.runtime.store(self.runtime.completed(self.config), 1)
+            self.runtime.store_refused(self.refused)
             serve_last(self.config, self.config_path, self.runtime)
             self.runtime.store_weights(last_weights(self.config, self.config_path))
             self.runtime.store_overrides(last_overrides(self.config, self.config_path))

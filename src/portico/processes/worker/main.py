@@ -37,6 +37,7 @@ from portico.observe.metrics import Metrics
 from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.limit_report import reported, reset
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
 from portico.processes.ipc import channel
@@ -458,6 +459,8 @@ class _Worker:
                 background(self._explain(message, writer), "an explanation")
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
+            case channel.ShowLimits():
+                background(self._show_limits(message, writer), "a look at limits")
             case channel.Weights(weights):
                 self.builder.live.set_weights(weights)
             case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
@@ -480,6 +483,8 @@ class _Worker:
                 self.builder.live.override(overrides)
             case channel.Watch(number=number):
                 self.watching.receive(message, writer)
+            case channel.ResetLimit(number, limit, key):
+                reset(self.builder.limits(), limit, key)
             case _:
                 return False
         channel.send(writer, channel.Learnt(number))
@@ -496,6 +501,10 @@ class _Worker:
 
     async def _inspect(self, message: channel.Inspect, writer: asyncio.StreamWriter) -> None:
         report = await inspected(message, self.snapshot.all_matchers, self.caches)
+        channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
+
+    async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     def _serving_now(self) -> Serving:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from random import choices
 from typing import Final
 
 import msgspec
@@ -15,12 +16,14 @@ from portico.observe.access_log import AccessRecord, Log
 from portico.observe.record_filter import RecordFilter
 from portico.processes.ipc import channel
 
-_INTERVAL: Final = 0.1
+_INTERVAL: Final = 0.2
 """Seconds between two messages."""
-_COUNTS_EVERY: Final = 10
+_COUNTS_EVERY: Final = 5
 """Of so many messages one has counts."""
 _TOGETHER: Final = 256
 """Records that are looked at together, sooner than at the end of the interval."""
+_SAMPLED: Final = 32
+"""Of so many that came so fast, those whose names are counted, for all of them: a top list needs no more."""
 _MOST_LINES: Final = 50
 """Records that a filter passes in one interval; further ones are counted."""
 _MOST_BYTES: Final = 128 << 10
@@ -76,22 +79,25 @@ class Watching:
         """What takes records in place of a log that takes those with this status and above; that itself where nobody
         watches.
         """
-        return (_WatchedLog(log, log_from, self), 0) if self._wish else (log, log_from)
+        if not self._wish:
+            return log, log_from
+        return _WatchedLog(_NOWHERE, 0, self) if log is None else _WatchedLog(log, log_from, self), 0
 
     def look(self) -> None:
         """Look at the records that have come."""
-        records, self.records = self.records, []
+        records = self.records
         if not records:
             return
         for tail in self._tails.values():
             tail.take(records)
         if self._wish.counts:
             self._counts.take(records)
+        records.clear()
 
     def _tick(self) -> None:
         self._timer = None
         if not self._wish or self._writer is None:
-            self.records = []
+            self.records.clear()
             return
         self._timer = self._loop.call_later(_INTERVAL, self._tick)
         self.look()
@@ -108,23 +114,34 @@ class Watching:
             channel.send(self._writer, channel.Watched(tails, counts))
 
 
+class _Nowhere:
+    """In place of a log where there is none."""
+
+    def add(self, record: AccessRecord) -> None:
+        pass
+
+
+_NOWHERE: Final = _Nowhere()
+
+
 class _WatchedLog:
     """Keeps all records, and passes those on to the log that this takes."""
 
-    __slots__ = ("_add", "_log_from", "_watching")
+    __slots__ = ("_add", "_log_from", "_look", "_records")
 
-    def __init__(self, log: Log | None, log_from: int, watching: Watching) -> None:
-        self._add = None if log is None else log.add
+    def __init__(self, log: Log, log_from: int, watching: Watching) -> None:
+        self._add = log.add
         self._log_from = log_from
-        self._watching = watching
+        self._records = watching.records
+        self._look = watching.look
 
     def add(self, record: AccessRecord) -> None:
-        if self._add is not None and record.status_code >= self._log_from:
+        if record.status_code >= self._log_from:
             self._add(record)
-        records = self._watching.records
+        records = self._records
         records.append(record)
         if len(records) >= _TOGETHER:
-            self._watching.look()
+            self._look()
 
 
 class _Tail:
@@ -177,11 +194,15 @@ class _Counts:
 
     def take(self, records: Sequence[AccessRecord]) -> None:
         self._routes.update(map(_ROUTE, records))
+        each = 1
+        if len(records) >= _TOGETHER:
+            each = len(records) // _SAMPLED
+            records = choices(records, k=_SAMPLED)  # noqa: S311
         for kind, read in _NAMES:
             counter = self._names[kind]
             for name, count in Counter(map(read, records)).items():
                 if name is not None and (len(counter) < _MOST_NAMES or name[:_LONGEST] in counter):
-                    counter[name[:_LONGEST]] += count
+                    counter[name[:_LONGEST]] += count * each
 
     def dump(self) -> dict[str, dict[str, int]] | None:
         """By kind, each with the numbers by name; None where nothing came."""

@@ -23,6 +23,7 @@ from portico.processes.control.admin.explain import explain_routes
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.admin.instances import instance_routes
 from portico.processes.control.admin.keys import api_key_routes
+from portico.processes.control.admin.limits import limit_routes
 from portico.processes.control.admin.live import live_routes
 from portico.processes.control.admin.models import DocumentsPage, Reloaded, ServicePage, ServicesPage, StatusPage
 from portico.processes.control.admin.openapi import add_documentation, name_of, shows
@@ -123,6 +124,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(registry_routes(state.discovery))
     app.include_router(instance_routes(state))
     app.include_router(route_routes(state, places))
+    app.include_router(limit_routes(state, places))
     app.include_router(consumer_routes(state, places))
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
@@ -143,6 +145,10 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     async def refuse_parameters(request: Request, error: RequestValidationError) -> Response:  # noqa: ARG001
         found = error.errors()[0]
         return problem(422, f"{'.'.join(map(str, found['loc'][1:]))}: {found['msg']}")
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, error: Exception) -> Response:  # noqa: ARG001 - it is raised again, and logged
+        return problem(500, "the admin API failed on this request: the event log has the traceback")
 
     guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
     admin = Audited(guard, state.audit)

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from cryptography import x509
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel
 
 from portico.config import presented_certificates
 from portico.net.tls.certificates import CertificateError, names_of, read_certificate
+from portico.processes.control.admin.models import Page, Shown
 from portico.processes.control.bound import Bound
 from portico.processes.control.state import State
 
@@ -22,7 +22,7 @@ _KEPT: Final = ("names", "state", "expires", "ordering", "next_try", "problem")
 """What is shown of an ordered one."""
 
 
-class CertificateModel(BaseModel):
+class PresentedCertificate(Shown):
     """One certificate."""
 
     names: list[str]
@@ -44,11 +44,10 @@ class CertificateModel(BaseModel):
     problem: str = ""
 
 
-class CertificatesPage(BaseModel):
+class CertificatesPage(Page):
     """All that there are."""
 
-    generation: int
-    certificates: list[CertificateModel]
+    certificates: list[PresentedCertificate]
 
 
 def certificate_routes(state: State) -> APIRouter:
@@ -65,23 +64,23 @@ def certificate_routes(state: State) -> APIRouter:
     return router
 
 
-def _of_files(named: Iterable[tuple[tuple[str | int, ...], Path]]) -> list[CertificateModel]:
+def _of_files(named: Iterable[tuple[tuple[str | int, ...], Path]]) -> list[PresentedCertificate]:
     keys: dict[Path, list[str]] = {}
     for key, file in named:
         keys.setdefault(file, []).append(".".join(map(str, key)))
     return [_of_file(file, where) for file, where in keys.items()]
 
 
-def _of_file(file: Path, keys: list[str]) -> CertificateModel:
+def _of_file(file: Path, keys: list[str]) -> PresentedCertificate:
     said: dict[str, Any] = {"source": "file", "where": str(file), "keys": keys}
     try:
         certificate = read_certificate(file)
     except CertificateError as error:
-        return CertificateModel(names=[], state="missing", problem=str(error), **said)
+        return PresentedCertificate(names=[], state="missing", problem=str(error), **said)
     end = certificate.not_valid_after_utc.timestamp()
     state = "valid" if time.time() < end else "expired"
     names, issuer = names_of(certificate), _issuer(certificate)
-    return CertificateModel(names=names, issuer=issuer, state=state, expires=end, **said)
+    return PresentedCertificate(names=names, issuer=issuer, state=state, expires=end, **said)
 
 
 def _issuer(certificate: x509.Certificate) -> str:
@@ -91,8 +90,6 @@ def _issuer(certificate: x509.Certificate) -> str:
         return ""
 
 
-def _ordered(state: dict[str, Any]) -> CertificateModel:
-    kept = {
-        name: state[name] for name in ("names", "state", "expires", "ordering", "next_try", "problem") if name in state
-    }
-    return CertificateModel(source="acme", where=state["directory"], keys=[], **kept)
+def _ordered(state: dict[str, Any]) -> PresentedCertificate:
+    said = {"source": "acme", "where": state["directory"], "keys": []}
+    return PresentedCertificate.model_validate({**{name: state[name] for name in _KEPT if name in state}, **said})

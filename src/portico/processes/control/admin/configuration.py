@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -10,17 +11,27 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from portico.processes.control.admin.bodies import schema_of
+from portico.processes.control.admin.configuration_models import (
+    AppliedPage,
+    HistoryEntryPage,
+    HistoryPage,
+    InvalidModel,
+    OutdatedModel,
+    PlanPage,
+    ValidPage,
+)
 from portico.processes.control.admin.guard import caller_of
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.bound import Bound
 from portico.processes.control.configuration.cause import Cause
-from portico.processes.control.configuration.configuration import Applied
 from portico.processes.control.configuration.errors import RefusedError, described
 from portico.processes.control.configuration.history import Entry
 from portico.processes.control.configuration.proposed import Sent
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 32
 _MOST: Final = 16 << 20
 """Bytes of a document: ten times one with ten thousand routes."""
 _YAML: Final = "application/yaml"
@@ -37,17 +48,30 @@ class _Rollback(msgspec.Struct, forbid_unknown_fields=True):
     why: str = ""
 
 
+_ANY_DOCUMENT: Final = {
+    _JSON: {"schema": {"type": "object", "description": "A configuration as `portico schema` describes it."}},
+    _YAML: {"schema": {"type": "string"}},
+}
+_DOCUMENT: Final[dict[str, Any]] = {
+    "response_model": None,
+    "responses": {200: {"description": "What is in force.", "content": _ANY_DOCUMENT}},
+}
+_SENT: Final = {"requestBody": {"required": True, "content": _ANY_DOCUMENT}}
+_APPLIED: Final = shows(AppliedPage, problems={412: OutdatedModel, 422: InvalidModel})
+_VALID: Final = shows(ValidPage, problems={422: InvalidModel})
+
+
 def configuration_routes(state: State) -> APIRouter:
     """The routes below `/admin/config`."""
-    router = APIRouter(prefix="/admin/config", dependencies=[Depends(Bound(_AT_ONCE))])
+    router = APIRouter(prefix="/admin/config", tags=["configuration"], dependencies=[Depends(Bound(_AT_ONCE))])
     _add_documents(router, state)
+    _add_trials(router, state)
     _add_history(router, state)
     return router
 
 
 def _add_documents(router: APIRouter, state: State) -> None:
-
-    @router.get("", response_model=None)
+    @router.get("", **_DOCUMENT)
     async def show(request: Request, form: str | None = None) -> Response:
         """What is in force: keys and values without secrets; with `form=file`, or as YAML, the text of its file."""
         try:
@@ -61,54 +85,68 @@ def _add_documents(router: APIRouter, state: State) -> None:
         except RefusedError as error:
             return _refusal(error)
 
-    @router.put("", response_model=None)
-    @router.post("/apply", response_model=None)
+    @router.put("", **_APPLIED, openapi_extra=_SENT)
+    @router.post("/apply", **_APPLIED, openapi_extra=_SENT, name="apply-by-post")
     async def apply(
-        request: Request, dry_run: Annotated[bool, Query()] = False, why: Annotated[str, Query()] = ""
+        request: Request,
+        dry_run: Annotated[bool, Query()] = False,
+        why: Annotated[str, Query()] = "",
+        name: Annotated[str, Query()] = "",
     ) -> Response:
         """Have a document come into force: in the file and in every worker, or nowhere."""
         try:
             cause = cause_of(request, "apply", why)
+            state.audit.record(request, "config apply", cause.why)
             sent, tags = await _sent(request), request.headers.getlist("if-match")
-            return _applied(await state.configuration.apply(sent, tags, cause, dry_run=dry_run), state.generation)
+            done = await state.configuration.apply(sent, tags, cause, dry_run=dry_run)
         except RefusedError as error:
-            return _refusal(error)
+            return _refusal(error, called=_called(state, name))
+        if not dry_run:
+            state.audit.record(request, "config apply", cause.why, done.in_short)
+        return _with_tag(JSONResponse(_called(state, name)(done.as_data())), done.etag, state.generation)
 
-    @router.post("/validate", response_model=None)
-    async def validate(request: Request) -> dict[str, Any] | Response:
+
+def _add_trials(router: APIRouter, state: State) -> None:
+    @router.post("/validate", **_VALID, openapi_extra=_SENT)
+    async def validate(request: Request, name: Annotated[str, Query()] = "") -> dict[str, Any] | Response:
         """Whether a document could come into force, and what in it is worth a look."""
         try:
             warnings = await state.configuration.validate(await _sent(request))
         except RefusedError as error:
-            return _refusal(error, {"valid": False} if error.status == 422 else {})
-        return {"generation": state.generation, "valid": True, "warnings": [*map(described, warnings)]}
+            return _refusal(error, {"valid": False} if error.status == 422 else {}, _called(state, name))
+        found = {"generation": state.generation, "valid": True, "warnings": [*map(described, warnings)]}
+        answer: dict[str, Any] = _called(state, name)(found)
+        return answer
 
-    @router.post("/plan", response_model=None)
-    async def plan(request: Request) -> dict[str, Any] | Response:
+    @router.post("/plan", **shows(PlanPage), openapi_extra=_SENT)
+    async def plan(request: Request, name: Annotated[str, Query()] = "") -> dict[str, Any] | Response:
         """What a document would change."""
         try:
             found = await state.configuration.plan(await _sent(request))
         except RefusedError as error:
-            return _refusal(error)
-        return {"generation": state.generation, "changes": [change.as_data() for change in found.changes]}
+            return _refusal(error, called=_called(state, name))
+        changes = _called(state, name)([change.as_data() for change in found.changes])
+        return {"generation": state.generation, "changes": changes}
 
 
 def _add_history(router: APIRouter, state: State) -> None:
-    @router.post("/rollback", response_model=None)
+    @router.post("/rollback", **_APPLIED, openapi_extra=schema_of(_Rollback, required=False))
     async def rollback(request: Request, dry_run: Annotated[bool, Query()] = False) -> Response:
         """Have an earlier configuration come into force again."""
         try:
             wanted = msgspec.json.decode(await _body(request) or b"{}", type=_Rollback)
             cause, tags = cause_of(request, "rollback", wanted.why), request.headers.getlist("if-match")
-            return _applied(
-                await state.configuration.rollback(wanted.to, tags, cause, dry_run=dry_run), state.generation
-            )
+            state.audit.record(request, "config rollback", cause.why)
+            done = await state.configuration.rollback(wanted.to, tags, cause, dry_run=dry_run)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return problem(422, str(error))
         except RefusedError as error:
             return _refusal(error)
+        if not dry_run:
+            state.audit.record(request, "config rollback", cause.why, done.in_short)
+        return _with_tag(JSONResponse(done.as_data()), done.etag, state.generation)
 
-    @router.get("/history")
+    @router.get("/history", **shows(HistoryPage))
     async def history() -> dict[str, Any]:
         """The configurations that were in force, the newest first, and where they are kept."""
         entries = await state.configuration.history()
@@ -120,7 +158,7 @@ def _add_history(router: APIRouter, state: State) -> None:
             "entries": [_entry(each) for each in entries],
         }
 
-    @router.get("/history/{number}", response_model=None)
+    @router.get("/history/{number}", **shows(HistoryEntryPage))
     async def entry(number: int) -> dict[str, Any] | Response:
         """One of them, with its text without secrets, and what it changed."""
         try:
@@ -154,11 +192,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "changes": entry.total,
         "summary": entry.summary,
         "files": sorted(entry.files),
+        "release": entry.release,
     }
-
-
-def _applied(done: Applied, generation: int) -> Response:
-    return _with_tag(JSONResponse(done.as_data()), done.etag, generation)
 
 
 def _with_tag(response: Response, tag: str, generation: int) -> Response:
@@ -169,8 +204,25 @@ def _with_tag(response: Response, tag: str, generation: int) -> Response:
     return response
 
 
-def _refusal(error: RefusedError, more: dict[str, Any] | None = None) -> Response:
-    return problem(error.status, error.detail, more={**(more or {}), **error.more})
+def _refusal(
+    error: RefusedError, more: dict[str, Any] | None = None, called: Callable[[Any], Any] = lambda value: value
+) -> Response:
+    return problem(error.status, called(error.detail), more=called({**(more or {}), **error.more}))
+
+
+def _called(state: State, name: str) -> Callable[[Any], Any]:
+    """Calls the document as its sender does, in messages."""
+    own = str(state.config_path or "portico.yaml")
+    return lambda value: _renamed(value, own, _printable(name)[:_LONGEST]) if name else value
+
+
+def _renamed(value: Any, filename: str, name: str) -> Any:
+    """The same with another name of the file, wherever a text begins with it."""
+    if isinstance(value, str):
+        return re.sub(rf"(?m)^{re.escape(filename)}(?=:|$)", lambda _: name, value)
+    if isinstance(value, dict):
+        return {key: _renamed(part, filename, name) for key, part in value.items()}
+    return [_renamed(part, filename, name) for part in value] if isinstance(value, list) else value
 
 
 def _wants_yaml(request: Request) -> bool:

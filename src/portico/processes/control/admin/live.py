@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from portico.core.settings import DurationOrZero
 from portico.observe.record_filter import RecordFilter, numbers_of
+from portico.processes.control.admin.live_models import EventsPage, LivePage
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.live.events import Kind
 from portico.processes.control.live.live import MOST
 from portico.processes.control.live.streams import EVENT_STREAM
@@ -87,18 +89,29 @@ def _sorted(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({*words}))
 
 
+_EXCHANGES: Final[dict[str, Any]] = {
+    "response_model": None,
+    "responses": {
+        200: {
+            "description": "Exchanges as they end, an object each, with the fields of the access log.",
+            "content": {kind: {"schema": {"type": "string"}} for kind in (EVENT_STREAM, _LINES)},
+        }
+    },
+}
+
+
 def live_routes(state: State) -> APIRouter:
     """The routes that show what happens."""
     router = APIRouter(prefix="/admin", tags=["live"])
 
-    @router.get("/live", response_model=None)
+    @router.get("/live", **shows(LivePage, stream="The same each second."))
     async def figures(most: Annotated[int, Query(ge=1, le=10_000)] = MOST, accept: _Accept = "") -> Response:
         """Rates, latencies and errors of the last 10 seconds; each second, to those who accept `text/event-stream`."""
         if EVENT_STREAM in accept:
             return state.live.streams.response(state.live.pages(lambda: state.config, most))
         return Response(await state.live.page(state.config, most), media_type="application/json")
 
-    @router.get("/exchanges", response_model=None)
+    @router.get("/exchanges", **_EXCHANGES)
     async def exchanges(wanted: Annotated[WantedExchanges, Query()], accept: _Accept = "") -> Response:
         """Exchanges as they end, as the access log has them: those that the query asks for, as an event stream or, to
         those who accept `application/x-ndjson`, as lines of JSON.
@@ -107,7 +120,7 @@ def live_routes(state: State) -> APIRouter:
         stream = state.live.exchanges.stream(wanted.filter(), form, wanted.limit)
         return state.live.streams.response(stream, media_type)
 
-    @router.get("/events", response_model=None)
+    @router.get("/events", **shows(EventsPage, stream="Events as they happen, an object each."))
     async def events(
         wanted: Annotated[WantedEvents, Query()],
         accept: _Accept = "",

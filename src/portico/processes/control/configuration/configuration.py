@@ -6,22 +6,24 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from portico import __version__
 from portico.config import Config, ConfigError, Problem, load_text
 from portico.config.document import parse_document
 from portico.config.masks import masked_text
 from portico.core.tasks import background
-from portico.plan import Plan, summary
+from portico.plan import Change, Kind, Plan, summary
+from portico.plan.values import differences
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.configuration.errors import RefusedError, invalid
 from portico.processes.control.configuration.file import ConfigurationFile
-from portico.processes.control.configuration.history import Entry, History
+from portico.processes.control.configuration.history import Entry, History, Resolved
 from portico.processes.control.configuration.in_force import InForce
 from portico.processes.control.configuration.preconditions import ANY, read_if_match
 from portico.processes.control.configuration.proposed import Proposed, Sent, compared, propose, warned
@@ -34,6 +36,8 @@ from portico.processes.ipc.runtime import Runtime
 logger: Final = logging.getLogger("portico.control")
 
 _NOT_WRITTEN: Final = "the history of the configuration cannot be written: no rollback will lead here"
+_READ_TIMEOUT: Final = 60.0
+"""Seconds for a document to be read and compared; users' policies, which are imported for it, may do anything."""
 _FEW: Final = 200
 """Changes that an entry of the history lists."""
 _SHORT: Final = 20
@@ -44,7 +48,7 @@ _SHORT: Final = 20
 class Applied:
     """What came of a change. `number` is that of its entry in the history, None where nothing changed.
 
-    `notes` are what is not as its author may think, in sentences.
+    `notes` are what is not as its author may think, in sentences; `to` is the entry that a rollback leads to.
     """
 
     generation: int
@@ -52,11 +56,18 @@ class Applied:
     etag: str
     number: int | None = None
     notes: tuple[str, ...] = ()
+    to: int | None = None
+
+    @property
+    def in_short(self) -> str:
+        """What came of it, in a few words."""
+        what = f"{len(self.changes)} changes, generation {self.generation}" if self.number else "no changes"
+        return what if self.to is None else f"to {self.to}: {what}"
 
     def as_data(self) -> dict[str, Any]:
         """As JSON has it."""
         data = {"generation": self.generation, "changes": self.changes, "etag": self.etag, "number": self.number}
-        return data | {"notes": [*self.notes]}
+        return data | {"notes": [*self.notes]} | ({} if self.to is None else {"to": self.to})
 
 
 class Configuration:
@@ -71,6 +82,7 @@ class Configuration:
         )
         self._history = History(self._kept.path.with_suffix(""))
         self._seen: InForce | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._recording: list[asyncio.Task[None]] = []
         reloading.taken_over = self._note_reload
 
@@ -83,7 +95,7 @@ class Configuration:
 
     async def text(self) -> tuple[str, str]:
         """The text of the file in force without secrets, and its tag. Raises RefusedError where there is no file."""
-        there = await self._in_force()
+        there = await asyncio.to_thread(self._current().with_text)
         if there.masked is None:
             raise RefusedError(404, "this gateway runs without a file")
         return there.masked, there.tags[1]
@@ -93,11 +105,15 @@ class Configuration:
         return (await self._in_force()).tags[0]
 
     async def _in_force(self) -> InForce:
+        """With its document."""
+        return await asyncio.to_thread(self._current().with_document)
+
+    def _current(self) -> InForce:
         config, seen = self._state.config, self._seen
         is_same = seen is not None and seen.config.source is config.source and seen.config.written is config.written
         if seen is None or not is_same:
             seen = self._seen = InForce(config, self._history)
-        return await asyncio.to_thread(seen.everything)
+        return seen
 
     # ---- what another one would be
 
@@ -119,7 +135,7 @@ class Configuration:
             return found[0].config
 
         try:
-            config = await self._reloading.in_time(read)
+            config = await self._reloading.in_time(read, _READ_TIMEOUT)
         except ReloadError as error:
             raise invalid(error.problems) from None
         if config is found[0].config:
@@ -131,16 +147,15 @@ class Configuration:
 
     async def apply(self, sent: Sent, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False) -> Applied:
         """Have a document come into force. `if_match` are the values of that field. Raises RefusedError."""
-        async with self._reloading.turn():
-            there = await self._checked(if_match)
+        async with self._turn():
+            there = await self._checked(if_match, sent)
             return await self._apply(await self._proposed(sent, there), there, cause, dry_run=dry_run)
 
     async def rollback(
         self, number: int | None, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False
     ) -> Applied:
         """Have an earlier one come into force again, the one before by default. Raises RefusedError."""
-        await self._recorded()
-        async with self._reloading.turn():
+        async with self._turn():
             there = await self._checked(if_match)
             entry = self._earlier(number, there)
             proposed = await self._proposed(Sent(entry.text), there)
@@ -149,7 +164,7 @@ class Configuration:
             other = [path for path in {**files, **entry.files} if files.get(path) != entry.files.get(path)]
             notes = [f"{path} is not as it was then: the history keeps only the file itself" for path in other]
             done = await self._apply(proposed, there, cause, dry_run=dry_run)
-            return Applied(done.generation, done.changes, done.etag, done.number, (*done.notes, *notes))
+            return replace(done, notes=(*done.notes, *notes), to=entry.number)
 
     def _earlier(self, number: int | None, there: InForce) -> Entry:
         if number is not None:
@@ -164,8 +179,11 @@ class Configuration:
             raise RefusedError(409, "the history has no configuration before this one")
         return entry
 
-    async def _checked(self, if_match: Sequence[str]) -> InForce:
-        """What is in force, if that is what the author of a change has seen. Raises RefusedError."""
+    async def _checked(self, if_match: Sequence[str], sent: Sent | None = None) -> InForce:
+        """What is in force, if that is what the author of a change has seen. Raises RefusedError.
+
+        Whoever sends what is on disk by now has seen that, too.
+        """
         try:
             tags = read_if_match(if_match)
         except ValueError as error:
@@ -178,7 +196,8 @@ class Configuration:
         await asyncio.to_thread(self._file.check)
         on_disk = await asyncio.to_thread(self._file.text)
         source = there.config.source
-        if source is not None and on_disk == source.text:
+        is_there = sent is not None and not sent.is_json and on_disk == sent.text
+        if is_there or (source is not None and on_disk == source.text):
             if ANY not in tags and tags.isdisjoint(there.tags):
                 raise await self._changed(tags, there)
         elif ANY not in tags and self._tag_of(on_disk) not in tags:
@@ -194,32 +213,28 @@ class Configuration:
 
     async def _changed(self, tags: frozenset[str], there: InForce) -> RefusedError:
         """What has changed since the document that somebody has seen, as far as that is known."""
-        await self._recorded()
         known = self._history.tagged(tags)
-        words: list[str] = []
+        changes: list[dict[str, Any]] = []
         if known is not None:
-            words = await asyncio.to_thread(self._since, known, there)
+            changes = await asyncio.to_thread(self._since, known, there)
         who = self._history.entries()[:1]
         by = f", by {who[0].who}" if who and who[0].who else ""
         message = f"the configuration has been changed since you saw it{by}: look at it again"
-        return RefusedError(412, message, {"current": there.tags[0], "changes": words})
+        return RefusedError(412, message, {"current": there.tags[0], "changes": changes})
 
-    def _since(self, known: Entry, there: InForce) -> list[str]:
+    def _since(self, known: Entry, there: InForce) -> list[dict[str, Any]]:
         with suppress(ConfigError):
-            filename = str(self._state.config_path)
-            old = load_text(known.text, filename, os.environ, known.included)
+            old = load_text(known.text, str(self._state.config_path), os.environ, known.included)
             found, _ = compared(InForce(old, self._history), there.config)
-            return [_in_line(change.as_data()) for change in found.changes][:_SHORT]
-        return [
-            _in_line(change)
-            for entry in self._history.entries()
-            if entry.number > known.number
-            for change in entry.changes
-        ][:_SHORT]
+            return [change.as_data() for change in found.changes[:_SHORT]]
+        later = (entry for entry in self._history.entries() if entry.number > known.number)
+        return [change for entry in later for change in entry.changes][:_SHORT]
 
     async def _apply(self, proposed: Proposed, there: InForce, cause: Cause, *, dry_run: bool) -> Applied:
         changes = [change.as_data() for change in proposed.plan.changes]
-        if proposed.is_same or dry_run:
+        if proposed.is_same and not dry_run:
+            return await self._kept_as_is(proposed, there, cause)
+        if dry_run:
             return Applied(self._state.generation, changes, there.tags[0])
         try:
             await self._reloading.prepare(proposed.config)
@@ -248,6 +263,16 @@ class Configuration:
         notes += [f"{worker} {problem}: it is replaced if it goes on like that" for worker, problem in behind.items()]
         return Applied(entry.generation, changes, await self.tag(), entry.number, tuple(notes))
 
+    async def _kept_as_is(self, proposed: Proposed, there: InForce, cause: Cause) -> Applied:
+        """Nothing is to do. If other words for the same are in the file by now, they are those in force."""
+        assert self._file is not None
+        config, source = self._state.config, proposed.config.source
+        if source != config.source and await asyncio.to_thread(self._file.text) == proposed.text:
+            self._reloading.note_source(source)
+            self._note(config, self._state.config, cause)
+            there = await self._in_force()
+        return Applied(self._state.generation, [], there.tags[0])
+
     async def _write(self, text: str) -> None:
         assert self._file is not None
         before = await asyncio.to_thread(self._file.text)
@@ -272,11 +297,13 @@ class Configuration:
 
     async def history(self) -> list[Entry]:
         """All entries, the newest first."""
+        await self._begun()
         await self._recorded()
         return self._history.entries()
 
     async def entry(self, number: int) -> tuple[Entry, str]:
         """One of them, and its text without secrets. Raises RefusedError where there is none."""
+        await self._begun()
         await self._recorded()
         entry = self._history.find(number)
         if entry is None:
@@ -290,7 +317,7 @@ class Configuration:
 
     def begin(self) -> None:
         """Note what this gateway begins with; finish what the process before this one was killed at."""
-        background(self._begin(), "the history of the configuration")
+        self._beginning = background(self._begin(), "the history of the configuration")
 
     async def _begin(self) -> None:
         config = self._state.config
@@ -308,8 +335,11 @@ class Configuration:
             if pending.text == on_disk and pending.state == "refused":  # it was written, and not taken over
                 await asyncio.to_thread(self._history.remove, pending.number)
                 await self._reloading.reload_for_nobody(Cause("apply", pending.who, pending.user, pending.why))
-        self._note(None, config, Cause("start"))
-        await self._recorded()
+        if self._state.refused is not None:
+            extra = {"file": str(self._file.path), "problems": self._state.refused}
+            logger.error("the file is wrong and left alone: an earlier configuration is in force", extra=extra)
+        await asyncio.to_thread(self._note_release, self._state.config)
+        self._note(None, self._state.config, Cause("start" if self._state.refused is None else "resume"))
 
     def _note_reload(self, before: Config, cause: Cause) -> None:
         self._note(before, self._state.config, cause)
@@ -342,6 +372,36 @@ class Configuration:
         entry = self._entry(new, cause, found, "applied")
         entry.generation = generation
         self._store(entry)
+        self._note_release(config)
+
+    def _note_release(self, config: Config) -> None:
+        """Have an entry for what another release of Portico makes of the same file: other defaults."""
+        there = InForce(config, self._history)
+        known, entries = self._history.resolved(), self._history.entries()
+        is_same = bool(entries) and config.source is not None and entries[0].text == config.source.text
+        if known is not None and known.release != __version__ and is_same:
+            lines = differences(known.document, there.shown)
+            if lines:
+                changes = (Change(Kind.CHANGED, f"defaults of Portico {__version__}", tuple(lines)),)
+                cause = Cause("release", why=f"release {__version__}, before it {known.release}")
+                entry = self._entry(there, cause, Plan(changes), "applied")
+                entry.generation = self._state.generation
+                self._store(entry)
+        if known is None or known.release != __version__ or known.document != there.shown:
+            with suppress(OSError):
+                self._history.store_resolved(Resolved(__version__, there.shown))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """While this lasts nobody else changes the configuration in force, or writes into its history."""
+        await self._begun()  # it may take a turn itself
+        async with self._reloading.turn():
+            await self._recorded()
+            yield
+
+    async def _begun(self) -> None:
+        if self._beginning is not None:
+            await asyncio.wait([self._beginning])
 
     async def _recorded(self) -> None:
         """Wait for what is being written into the history."""
@@ -368,6 +428,7 @@ class Configuration:
             files=new.files,
             text=source.text,
             included=dict(source.included),
+            release=__version__,
         )
 
     async def _stored(self, entry: Entry) -> None:
@@ -393,12 +454,6 @@ class Configuration:
     def close(self) -> None:
         """Let another process have the history."""
         self._kept.close()
-
-
-def _in_line(change: dict[str, Any]) -> str:
-    """A change in one line."""
-    details = ": " + "; ".join(change["details"][:3]) if change["details"] else ""
-    return f"{change['kind']} {change['what']}{details}"
 
 
 def _masked(entry: Entry, filename: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ logger: Final = logging.getLogger("portico.control")
 
 _ENDING: Final = ".json"
 _KEY: Final = "key"
+_RESOLVED: Final = "resolved"
 
 
 class Entry(msgspec.Struct):
@@ -22,7 +25,7 @@ class Entry(msgspec.Struct):
 
     `when` is in seconds since 1970, `tags` are what it is known by, `changes` are those to the one before, as
     `portico plan --format json` has them, of which there are `total`. `files` has a digest of each other file that it
-    is made of. `text` and `included` hold its secrets: they are for nobody but this process.
+    is made of, `release` is Portico's. `text` and `included` hold its secrets: they are for nobody but this process.
     """
 
     number: int
@@ -40,9 +43,33 @@ class Entry(msgspec.Struct):
     files: dict[str, str]
     text: str
     included: dict[str, str]
+    release: str = ""
+
+
+class Resolved(msgspec.Struct):
+    """The document in force as a release of Portico understood it, with its defaults and without secrets."""
+
+    release: str
+    document: dict[str, Any]
 
 
 _decode: Final = msgspec.json.Decoder(Entry).decode
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.glob(f"*{_ENDING}") if path.stem.isdecimal())
+    except OSError:
+        return []
+
+
+def read_entries(directory: Path) -> list[Entry]:
+    """The entries of a history that can be read, whoever has it."""
+    entries = []
+    for path in _files(directory):
+        with suppress(OSError, ValueError):
+            entries.append(_decode(path.read_bytes()))
+    return entries
 
 
 class History:
@@ -56,27 +83,27 @@ class History:
         self._entries: dict[int, Entry] = {}
         self._sizes: dict[int, int] = {}
         self._last = 0
+        self._lock = threading.Lock()  # those who look need not wait for those who write
         self.unreadable: list[str] = []
         """The names of files that were not understood: they are left alone."""
         self._load()
         self.key = self._read_key()
 
     def _load(self) -> None:
-        for path in sorted(self.directory.glob(f"*{_ENDING}")):
-            if not path.stem.isdecimal():
-                continue
-            number = int(path.stem)
-            self._last = max(self._last, number)
+        for path in _files(self.directory):
+            self._last = max(self._last, int(path.stem))
             try:
                 data = path.read_bytes()
                 entry = _decode(data)
-            except (OSError, msgspec.DecodeError, ValueError) as error:
+                if entry.number != int(path.stem):
+                    raise ValueError("it is another one than its name says")
+            except (OSError, ValueError) as error:
                 self.unreadable.append(path.name)
                 extra = {"file": str(path), "reason": str(error)}
                 logger.warning("an entry of the configuration's history cannot be read: it is left out", extra=extra)
                 continue
-            self._entries[number] = entry
-            self._sizes[number] = len(data)
+            self._entries[entry.number] = entry
+            self._sizes[entry.number] = len(data)
 
     def _read_key(self) -> bytes:
         """What tags are made with, so that they say nothing about secrets."""
@@ -89,6 +116,16 @@ class History:
             self._replace(path, key)
         return key
 
+    def resolved(self) -> Resolved | None:
+        """The one that was stored last."""
+        with suppress(OSError, ValueError):
+            return msgspec.json.decode((self.directory / _RESOLVED).read_bytes(), type=Resolved)
+        return None
+
+    def store_resolved(self, resolved: Resolved) -> None:
+        """Replace it. Raises OSError."""
+        self._replace(self.directory / _RESOLVED, msgspec.json.encode(resolved))
+
     def digest(self, *parts: bytes) -> str:
         """What identifies these bytes, and says nothing about them."""
         hashed = hashlib.blake2b(key=self.key, digest_size=12)
@@ -98,7 +135,8 @@ class History:
 
     def entries(self) -> list[Entry]:
         """All of them, the newest first."""
-        return [self._entries[number] for number in sorted(self._entries, reverse=True)]
+        with self._lock:
+            return [self._entries[number] for number in sorted(self._entries, reverse=True)]
 
     def find(self, number: int) -> Entry | None:
         """The one with that number."""
@@ -116,25 +154,31 @@ class History:
         """Add an entry, or replace the one with its number, and remove what is too much. Raises OSError."""
         data = msgspec.json.encode(entry)
         self._replace(self._path(entry.number), data)
-        self._entries[entry.number] = entry
-        self._sizes[entry.number] = len(data)
-        self._last = max(self._last, entry.number)
-        self._prune(keep, size)
+        with self._lock:
+            self._entries[entry.number] = entry
+            self._sizes[entry.number] = len(data)
+            self._last = max(self._last, entry.number)
+            removed = self._superfluous(keep, size)
+        for number in removed:
+            with suppress(OSError):
+                self.remove(number)
 
     def remove(self, number: int) -> None:
         """Forget one. Raises OSError."""
         self._path(number).unlink(missing_ok=True)
-        self._entries.pop(number, None)
-        self._sizes.pop(number, None)
+        with self._lock:
+            self._entries.pop(number, None)
+            self._sizes.pop(number, None)
 
-    def _prune(self, keep: int, size: int) -> None:
+    def _superfluous(self, keep: int, size: int) -> list[int]:
+        """The numbers of those that are too much."""
         kept = sorted(self._entries, reverse=True)
-        total = 0
-        for index, number in enumerate(kept):
-            total += self._sizes[number]
-            if index >= 2 and (index >= keep or total > size):
-                with suppress(OSError):
-                    self.remove(number)
+        totals = accumulate(self._sizes[number] for number in kept)
+        return [
+            number
+            for index, (number, total) in enumerate(zip(kept, totals, strict=True))
+            if index >= 2 and (index >= keep or total > size)
+        ]
 
     def _path(self, number: int) -> Path:
         return self.directory / f"{number:08}{_ENDING}"

@@ -38,7 +38,7 @@ class Api:
     def __init__(self, admin: ASGIApp, session: Session, client: tuple[str, int] | None = None) -> None:
         self._admin = admin
         self._client = client or ("127.0.0.1", 0)
-        self._headers = credentials(session)
+        self._headers = {b"accept": b"application/json", **credentials(session)}  # events would be an endless stream
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Answer:
         """Raises ApiError."""

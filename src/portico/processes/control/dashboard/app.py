@@ -186,7 +186,8 @@ class Dashboard:
         context["is_live"] = page.is_live and more is None  # what came of a form is seen once
         if part != "pulse":
             try:
-                context |= await page.show(visit)
+                shown = await page.show(visit)
+                context |= {**shown, "is_live": context["is_live"] and shown.get("is_live", True)}
             except ApiError as error:
                 context["problem"] = str(error)
         if not part:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from portico.processes.control.dashboard.page import Context, Page, Visit
+from portico.processes.control.live.events import KINDS
 
 _FILTERS = (
     ("route", "Route", "orders"),
@@ -32,8 +33,15 @@ _COLUMNS = (
     ("client_ip", "Client", ""),
     ("reason", "Reason", ""),
 )
-_EVENT_COLUMNS = (("at", "Time", "time"), ("kind", "Kind", ""), ("level", "Level", ""), ("text", "What", "full"))
-KINDS = ("config", "instance", "breaker", "worker", "certificate", "canary", "registry", "audit", "log")
+_EVENT_COLUMNS = (
+    ("at", "Time", "time"),
+    ("kind", "Kind", ""),
+    ("level", "Level", "level"),
+    ("text", "What", "full"),
+    ("fields", "Of what", "details full"),
+)
+_FIRST = "0-0"
+"""An id before that of every event: all that are kept come first."""
 _MOST = 200
 """Rows that stay."""
 
@@ -48,7 +56,8 @@ async def exchanges(visit: Visit) -> Context:
 async def events(visit: Visit) -> Context:
     """The ring of events, of one kind or all, and then those that come."""
     kind = visit.query.get("kind", "")
-    address = f"stream/events?{urlencode({'kind': kind})}" if kind in KINDS else "stream/events"
+    chosen = {"kind": kind} if kind in KINDS else {}
+    address = f"stream/events?{urlencode({**chosen, 'after': _FIRST})}"
     return {"kinds": KINDS, "kind": kind, "stream": address, **_table(_EVENT_COLUMNS)}
 
 

@@ -10,6 +10,7 @@ from portico.processes.control.dashboard.certificates import CERTIFICATES
 from portico.processes.control.dashboard.configuration import CONFIGURATION
 from portico.processes.control.dashboard.consumers import CONSUMERS
 from portico.processes.control.dashboard.explain import EXPLAIN
+from portico.processes.control.dashboard.limits import LIMITS
 from portico.processes.control.dashboard.live import EVENTS, EXCHANGES
 from portico.processes.control.dashboard.overview import overview
 from portico.processes.control.dashboard.page import Page
@@ -18,7 +19,7 @@ from portico.processes.control.dashboard.services import SERVICES
 
 GROUPS: Final[tuple[tuple[str, tuple[Page, ...]], ...]] = (
     ("Now", (Page("", "Overview", overview), SERVICES, EXCHANGES, EVENTS)),
-    ("Requests", (ROUTES, EXPLAIN, CACHE, CONSUMERS)),
+    ("Requests", (ROUTES, EXPLAIN, LIMITS, CACHE, CONSUMERS)),
     ("Gateway", (CONFIGURATION, CERTIFICATES, AUDIT)),
 )
 """The menu: its headings, and the pages below each."""

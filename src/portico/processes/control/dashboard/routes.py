@@ -8,12 +8,14 @@ from urllib.parse import urlencode
 
 from portico.processes.control.dashboard.page import Context, Page, Visit
 
+_LIVE_AT_MOST: Final = 500
+"""Routes that a page is kept fresh with: to list 10,000 each two seconds would be work for nobody."""
 _PAGE: Final = 100
 """Routes on one page: a gateway may have 10,000."""
 _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "name": lambda route: route["name"].lower(),
-    "path": lambda route: str(route.get("path", "")),
-    "service": lambda route: str(route.get("service") or ""),
+    "path": lambda route: route["path"],
+    "service": lambda route: route["service"].lower(),
     "policies": lambda route: len(route["policy_names"]),
     "rate": lambda route: route["rate"] or 0.0,
     "last_hit": lambda route: route["last_hit"] or 0.0,
@@ -21,7 +23,7 @@ _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
 _COLUMNS: Final = (
     ("name", "Route"),
     ("path", "Path"),
-    ("service", "Service"),
+    ("service", "Leads to"),
     ("policies", "Policies"),
     ("rate", "Requests/s"),
     ("last_hit", "Last hit"),
@@ -43,7 +45,8 @@ async def routes(visit: Visit) -> Context:
     return {
         "routes": shown[(page - 1) * _PAGE : page * _PAGE],
         "found": len(shown),
-        "all": len(every),
+        "all": found["total"],
+        "is_live": len(every) <= _LIVE_AT_MOST,
         "columns": [_column(name, label, sort, down, wanted) for name, label in _COLUMNS],
         "before": _address(sort, down, wanted, page - 1) if page > 1 else "",
         "after": _address(sort, down, wanted, page + 1) if page * _PAGE < len(shown) else "",
@@ -53,11 +56,19 @@ async def routes(visit: Visit) -> Context:
 
 
 def _route(route: dict[str, Any], hit: dict[str, Any]) -> dict[str, Any]:
-    policies = route.get("policies") or []
-    names = [each.get("key") or each.get("name") for each in policies] if isinstance(policies, list) else [*policies]
-    found = {**route, "policy_names": names, "rate": hit.get("rate"), "last_hit": hit.get("last_hit")}
-    found["words"] = " ".join(map(str, (route["name"], route.get("path"), route.get("service"), *names))).lower()
-    return found
+    """With what is looked for in it, and what it is sorted by."""
+    policies = [each["key"] for each in route["policies"] if not each["off"]]
+    leads_to = [each["service"] + (f"@{each['version']}" if each["version"] else "") for each in route["leads_to"]]
+    answer = route["answer"] or {}
+    return {
+        **route,
+        "service": ", ".join(dict.fromkeys(leads_to)),
+        "answers": f"{answer['status']} {answer.get('to') or answer.get('file') or ''}" if answer else "",
+        "policy_names": policies,
+        "rate": hit.get("rate"),
+        "last_hit": hit.get("last_hit"),
+        "words": " ".join((route["name"], route["path"], *leads_to, *policies, *route["hosts"])).lower(),
+    }
 
 
 def _column(name: str, label: str, sort: str, down: bool, wanted: str) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def clock(value: Any) -> str:
     return NOTHING if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def place(where: Any) -> str:
+    """`portico.yaml:12` of a file and line."""
+    return str(where or "").rpartition("/")[2]
+
+
 def plain(value: Any) -> str:
     """Something of a configuration on one line."""
     if isinstance(value, dict):
@@ -115,5 +120,6 @@ FILTERS: Final[dict[str, Callable[..., str]]] = {
     "percent": percent,
     "ago": ago,
     "clock": clock,
+    "place": place,
     "plain": plain,
 }

@@ -156,6 +156,20 @@
     row.append(made);
   }
 
+  function worded(value, kind) {
+    if (value === undefined || value === null) return "";
+    if (kind === "time") return seconds(typeof value === "number" ? value * 1000 : value);
+    if (kind === "ms") return `${Number(value).toFixed(1)} ms`;
+    if (kind.startsWith("details")) return Object.entries(value).map(([name, each]) => `${name}: ${each}`).join(", ");
+    return String(value);
+  }
+
+  function classOf(value, kind) {
+    if (kind === "status") return `num status-${String(value)[0]}`;
+    if (kind === "level") return { WARNING: "status-4", ERROR: "status-5", CRITICAL: "status-5" }[value] || "";
+    return kind === "ms" ? "num" : kind;
+  }
+
   function follow(table) {
     const body = table.tBodies[0];
     const columns = JSON.parse(table.dataset.columns);
@@ -179,11 +193,7 @@
     };
     const add = (entry) => {
       const row = document.createElement("tr");
-      for (const [key, label, kind] of columns) {
-        const value = entry[key];
-        const text = value === undefined || value === null ? "" : kind === "time" ? seconds(typeof value === "number" ? value * 1000 : value) : kind === "ms" ? `${Number(value).toFixed(1)} ms` : String(value);
-        cell(row, text, label, kind === "status" ? `num status-${String(value)[0]}` : kind === "ms" ? "num" : kind || "");
-      }
+      for (const [key, label, kind] of columns) cell(row, worded(entry[key], kind), label, classOf(entry[key], kind));
       body.prepend(row);
       while (body.rows.length > most) body.deleteRow(-1);
       document.getElementById(table.dataset.count).textContent = String(++count);
