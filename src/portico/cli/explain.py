@@ -130,6 +130,8 @@ def _live(question: Question, path: Path | None, admin: str | None, others: int)
     client = gateway_at(path, admin)
     try:
         said = asked(question, client, others)
+    except UnicodeEncodeError:
+        raise ValueError("a running gateway is asked in UTF-8, and this is none") from None
     except AdminError as error:
         if isinstance(error, RefusedError) and error.status == _UNPROCESSABLE:
             raise ValueError(str(error)) from None
