@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from enum import StrEnum
 from ipaddress import ip_address
@@ -107,6 +106,8 @@ def _body(data: str | None) -> bytes:
 
 def _offline(question: Question, path: Path | None, others: int) -> Explanation:
     """By the file alone."""
+    import asyncio
+
     from portico.snapshot.explain import explain, lines_in, located
     from portico.snapshot.explain.offline import offline
 
