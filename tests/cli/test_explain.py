@@ -285,6 +285,11 @@ def test_how_many_others_are_named() -> None:
     assert "\nothers        and 9 more: 4 by path, 5 by listener\n" in portico("GET", "/rezt", "--others", "1").stdout
 
 
+def test_the_nearest_is_always_named() -> None:
+    said = data("GET", "/rezt", "--others", "0")
+    assert (said["nearest"]["name"], sum(said["more"].values())) == ("rest", 9)
+
+
 def test_it_says_what_it_goes_by() -> None:
     assert portico("GET", "/rest").stdout.endswith(
         "note: this is by the file: every instance is up, and nothing has been counted or cached yet\n"

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 import pytest
 from redis import Redis
+from typer.testing import CliRunner
 
+from portico.cli.main import app
 from portico.core.api_keys import digest_of
 from portico.policies import POLICY_SETTINGS
 from support.backend import Backend, Connection
@@ -500,3 +502,21 @@ def contents(redis: RedisProcess) -> dict[bytes, object]:
     """All that is there, but for what gateways try Redis by."""
     with Redis(port=redis.port) as client:  # what is stored is no text
         return {name: client.dump(name) for name in client.scan_iter() if b"probe" not in name}
+
+
+def test_the_command_asks_the_running_gateway(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says the same in words: what is left of limits, and where that is written."""
+    monkeypatch.setenv("ADMIN_TOKEN", TOKEN)
+    where = ("--config", str(gateway.file), "--admin", f"127.0.0.1:{gateway.admin_port}")
+    question = ("GET", "http://gateway.test/keys/x", "-H", f"X-API-Key: {KEY}", "--client-ip", "127.0.0.9", *where)
+    done = CliRunner().invoke(app, ["explain", *question])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("GET /keys/x of gateway.test: goes to ")
+    assert f"\nroute         keys /keys ({gateway.file}:" in done.stdout
+    assert f"\nnote: this is what a worker of the gateway at 127.0.0.1:{gateway.admin_port} says\n" in done.stdout
+    said = json.loads(CliRunner().invoke(app, ["explain", *question, "--format", "json"]).stdout)
+    asked = explain(gateway, {"url": question[1], "headers": [["X-API-Key", KEY]], "client_ip": "127.0.0.9"}).json()
+    assert (limits_of(said), said["route"], said["others"]) == (limits_of(asked), asked["route"], asked["others"])
+    assert CliRunner().invoke(app, ["explain", *question, "--listener", "none"]).exit_code == 2
+    wrong = CliRunner().invoke(app, ["explain", "GET", "/nowhere/x", *where])
+    assert (wrong.exit_code, "no_route" in wrong.stdout) == (1, True)

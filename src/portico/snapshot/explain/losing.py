@@ -215,7 +215,7 @@ class Losing:
         beginning = path
         if outline.is_prefix:
             beginning = "/".join(path.split("/")[: outline.text.count("/") + 1])
-        wrong = differing(beginning, outline.text)
+        wrong = differing(beginning.lower(), outline.text.lower())
         if wrong <= _TYPING_ERROR and 3 * wrong <= len(outline.text):
             return _MISTYPED + wrong / 100, share
         return _OTHER_PATH - _SAME_BEGINNING * share, share
