@@ -21,12 +21,12 @@ from portico.proxy.redirect import Redirect
 from portico.proxy.routing.router import host_name
 from portico.snapshot.builder import SnapshotBuilder
 from portico.snapshot.explain.answers import answered
+from portico.snapshot.explain.ends import ClientEnd, Outcome
 from portico.snapshot.explain.entrance import NO_PORTS, Entrance, entrance_of
 from portico.snapshot.explain.explanation import Asked, Explanation
 from portico.snapshot.explain.passing import Passed, answered_at_once, passed
 from portico.snapshot.explain.question import Question, limits_of, read, sent, shown
 from portico.snapshot.explain.routing import Routing, nearest
-from portico.snapshot.explain.stream import Unsent
 from portico.snapshot.explain.written import Written
 
 Where: TypeAlias = Callable[[Sequence[str | int]], str | None]
@@ -117,8 +117,8 @@ def _probe(
 ) -> tuple[Gateway, Exchange]:
     """A gateway that finds routes without noting it, and the exchange that it makes of a request."""
     gateway = _gateway(snapshot, listener)
-    stream = Unsent(client, len(content), 0)
-    exchange = gateway.probe(cast(Any, stream), request)
+    stream = ClientEnd(client, 0, len(content), is_done=True, outcome=Outcome())
+    exchange = gateway.probe(stream, request)
     exchange.content = content
     return gateway, exchange
 

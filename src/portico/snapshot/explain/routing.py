@@ -105,7 +105,7 @@ class Routing:
         if written is not None and written.answer is None and refusal is None:
             service = shown(match.target + exchange.query)
             said["path"] = Fate(client=match.path, service=service, prefix=shown(match.route.prefix))
-        return Routed(exchange, handling, refusal)
+        return Routed(exchange, handling)
 
     def _found(
         self, target: Target, winner: Candidate | None, losing: Losing | None, written: ResolvedRoute | None
