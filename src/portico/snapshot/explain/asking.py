@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from portico.config import ResolvedRoute
@@ -52,7 +53,7 @@ class Request:
         """Without its question mark."""
         return self.head.target.partition(b"?")[2]
 
-    @property
+    @cached_property
     def host(self) -> str:
         """What is compared of its Host."""
         return shown(host_name(self.head.host))

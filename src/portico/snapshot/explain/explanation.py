@@ -107,7 +107,8 @@ class Lost(Named):
     wanted: str
     got: str
     at: int | None
-    """For paths: how many letters of the request's path (normalised) agree. None for all other conditions."""
+    """For paths: how many letters of the request's path (normalised) agree. None for all other conditions, and
+    for the two routes between which a path leaves it in doubt."""
     says: str
     """The same in words."""
 
