@@ -432,6 +432,8 @@ def test_a_token_cannot_be_guessed(gateway: Gateway) -> None:
             assert wire.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {number}").body == b"{}"
         right = wire.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}")
     assert right.body == b"{}", "who guesses is not listened to for a while"
+    other = gateway.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}")
+    assert other.json()["outcome"] == "forwarded", "others are"
 
 
 @pytest.mark.parametrize(
