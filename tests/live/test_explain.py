@@ -106,7 +106,7 @@ def config(urls: Sequence[str], asked: str) -> dict[str, Any]:
         "closed": {"url": one, "maintenance": True},
     }
     return {
-        "gateway": {"trusted_proxies": [PROXY], "admin_token": TOKEN},
+        "gateway": {"trusted_proxies": [PROXY], "admin_token": TOKEN, "pass_headers": ["X-Remote-User"]},
         "consumers": [
             {"name": "bob", "keys": [f"sha256:{digest_of(KEY.encode()).hex()}"], "scopes": ["read"]},
             {"name": "carol", "password": hashed("secret"), "scopes": ["write"]},
@@ -134,6 +134,8 @@ def config(urls: Sequence[str], asked: str) -> dict[str, Any]:
             route("exact", path="= /exact", rewrite="keep"),
             route("pattern", path="~ ^/pattern/(?P<id>[0-9]+)$", rewrite="/p/{id}"),
             route("small", body_size=10),
+            route("narrow", hosts=["gateway.test"], methods=["GET", "POST"]),
+            route("narrower", "two", path="/narrow", headers={"X-Key": "~ [12]"}, query={"b": "2"}),
             {"name": "gone", "path": "/gone", "redirect": {"to": "https://new.example{path}", "status": 308}},
             {"name": "said", "path": "/said", "respond": {"status": 200, "body": "said", "headers": {"X-A": "b"}}},
             {
@@ -243,7 +245,15 @@ def _lines(random: Random) -> list[str]:
             "X-Consumer-Username: root",
         ),
         *("Connection: X-Dropped", "X-Dropped: 1", "X_Key: 4", "Accept-Encoding: gzip", "Mcp-Method: tools/call"),
-        *("Cache-Control: no-cache", "Via: 1.1 other", "TE: trailers", "X-Empty:", "X-Latin: \xe9"),
+        *(
+            "Cache-Control: no-cache",
+            "Via: 1.1 other",
+            "TE: trailers",
+            "X-Empty:",
+            "X-Remote-User: root",
+            "X-Remote-Name: root",
+            "X-Latin: \xe9",
+        ),
     ]
     chosen = random.sample(pool, random.randint(0, 6))
     return [f"Host: {random.choice(['gateway.test', 'other.example:81'])}", *chosen]
@@ -422,6 +432,8 @@ def test_a_token_cannot_be_guessed(gateway: Gateway) -> None:
             assert wire.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {number}").body == b"{}"
         right = wire.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}")
     assert right.body == b"{}", "who guesses is not listened to for a while"
+    other = gateway.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}")
+    assert other.json()["outcome"] == "forwarded", "others are"
 
 
 @pytest.mark.parametrize(

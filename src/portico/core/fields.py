@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import product
 from typing import Final
 
@@ -151,6 +151,13 @@ def passing(allowed: Collection[bytes] = (), *, raises: bool = False) -> Callabl
         return name in known or not (is_owned(name) or is_reported(name) or is_aside(name))
 
     return _Answers(passes).__getitem__
+
+
+def passing_named(names: Sequence[str], *, raises: bool = False) -> Callable[[bytes], bool]:
+    """The same for names as they are written, of which there are mostly none."""
+    if not names:
+        return PASSES_OR_RAISES if raises else PASSES
+    return passing([name.lower().encode() for name in names], raises=raises)
 
 
 def naming(names: Iterable[str]) -> Callable[[bytes], bool]:

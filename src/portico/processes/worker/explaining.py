@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from portico.config import Config
+from portico.core.clients import client_of
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Stream
 from portico.core.messages import RequestHead
-from portico.policies.counters.guessing import Guessing
+from portico.policies.counters.buckets import TokenBuckets
 from portico.processes.ipc import channel
 from portico.proxy.gateway import Snapshot
 from portico.snapshot.builder import SnapshotBuilder
@@ -25,6 +26,11 @@ logger: Final = logging.getLogger("portico.worker")
 _MOST_WAITING: Final = 16
 _SHARE: Final = 0.1
 """The share of a worker's time that explanations may take: whoever asks for many must not stall its traffic."""
+_LONGEST_REST: Final = 1.0
+"""Seconds: what a busy worker did for others meanwhile counts with what an explanation took."""
+_GUESSES_A_MINUTE: Final = 12
+_GUESSES_AT_ONCE: Final = 30
+"""How many wrong tokens are compared of those that one address shows."""
 _BUSY: Final = Refusal("overloaded", "too many requests are being explained; try again soon", (b"Retry-After: 1",))
 _LINES: Final = (b"Content-Type: application/json", b"Cache-Control: no-store")
 
@@ -48,7 +54,8 @@ class Explaining:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._rests_until = 0.0
-        self._guessing = Guessing()
+        self._guesses = TokenBuckets(_GUESSES_A_MINUTE, _GUESSES_AT_ONCE)
+        """Wrong tokens that an address may still show."""
 
     async def answer(self, wanted: channel.Explain) -> channel.Explained:
         """What control is answered."""
@@ -73,11 +80,12 @@ class Explaining:
 
     def admits(self, token: bytes, address: str) -> bool:
         """Whether a client shows a token of the admin API. One that guesses is not listened to for a while."""
-        if self._guessing.wait("", address) > 0:
+        client, now = client_of(address), time.monotonic()
+        if self._guesses.look(client, now) < 0:
             return False
         is_admitted = self._serving().config.gateway.finds_caller(token)
         if not is_admitted:
-            self._guessing.failed("", address)
+            self._guesses.take(client, now)
         return is_admitted
 
     async def answer_client(self, stream: Stream, request: RequestHead, content: bytes, listener: str) -> Answer:
@@ -103,6 +111,6 @@ class Explaining:
                         return await explained(self._serving())
                     finally:
                         spent = time.process_time() - began
-                        self._rests_until = time.monotonic() + spent * (1 / _SHARE - 1)
+                        self._rests_until = time.monotonic() + min(_LONGEST_REST, spent * (1 / _SHARE - 1))
         finally:
             self._waiting -= 1

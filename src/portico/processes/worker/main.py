@@ -25,7 +25,7 @@ from portico.config import (
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
-from portico.core.fields import PASSES_OR_RAISES, REQUEST_DROP, passing
+from portico.core.fields import REQUEST_DROP, passing_named
 from portico.core.slices import in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
@@ -187,7 +187,7 @@ class _Worker:
         self.plugins.adopt(plugins, PluginSet())
         self.snapshot = self.builder.build(config, generation, plugins)
         self.serving = [*self._listeners(config)]
-        limits, passes = _limits(config.gateway), _passing(config.gateway)
+        limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
         alone = config.gateway.workers == 1
         self.rights = Rights(self.http.connections)
@@ -600,7 +600,7 @@ class _Worker:
         if stored is not None and stored is not self.caches.redis:
             stored.retire()
         self.purging.follow(config)
-        limits, passes = _limits(config.gateway), _passing(config.gateway)
+        limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http.change(limits, passes)
         await in_slices(replaced)
         return ""
@@ -725,11 +725,6 @@ def _status_answer(status: int, text: str) -> Answer:
 
 def _listeners_of(config: Config) -> dict[str, ListenerSettings]:
     return {settings.key: settings for settings in config.gateway.listeners}
-
-
-def _passing(gateway: GatewaySettings) -> Callable[[bytes], bool]:
-    named = [name.lower().encode() for name in gateway.pass_headers]
-    return passing(named, raises=True) if named else PASSES_OR_RAISES
 
 
 def _limits(gateway: GatewaySettings) -> Limits:

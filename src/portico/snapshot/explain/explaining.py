@@ -12,6 +12,7 @@ from portico.config import Config
 from portico.config.problems import Finding
 from portico.core.errors import MessageError, Refusal
 from portico.core.exchange import Client, Exchange
+from portico.core.fields import passing_named
 from portico.core.messages import RequestHead
 from portico.core.paths import segments_of
 from portico.core.slices import in_slices
@@ -54,7 +55,7 @@ async def explain(
     explanation = begun(question, entrance.listener.key, secure=entrance.secure)
     limits = limits_of(config)
     try:
-        request = read(question, limits)
+        request = read(question, limits, passing_named(config.gateway.pass_headers))
     except MessageError as error:
         gateway, refused = _gateway(snapshot, entrance.listener.key), error
         explanation["answer"] = answered_at_once(

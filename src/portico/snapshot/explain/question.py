@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
@@ -111,14 +111,14 @@ class Question:
         return sent(f"{self.method} {self.target} HTTP/1.1\r\n{fields}\r\n")
 
 
-def read(question: Question, limits: Limits) -> RequestHead:
-    """Its head, read as one that a client sends. Raises MessageError."""
+def read(question: Question, limits: Limits, passes: Callable[[bytes], bool] = PASSES) -> RequestHead:
+    """Its head, read as one that a client sends, of which those fields go on. Raises MessageError."""
     head = question.head()
     end = len(head) - 4
     if end > limits.header_size and (error := limits.broken_by(head, end)) is not None:
         raise error
     line, _, block = head[:end].partition(b"\r\n")
-    return parse_request_head(line, block, limits.header_count, limits.url_length, REQUEST_DROP, None, PASSES)
+    return parse_request_head(line, block, limits.header_count, limits.url_length, REQUEST_DROP, None, passes)
 
 
 def sent(text: str) -> bytes:
