@@ -171,7 +171,8 @@ class Dashboard:
                 return _html("signed out", 401)
             query = f"?{request.url.query}" if request.url.query else ""
             return _to("sign-in" + (f"?to={quote(name + query, safe='')}" if name or query else ""), 303)
-        self._history.visit()
+        if page.samples:
+            self._history.visit()
         visit = Visit(session, Api(self._admin, session, request.client), self._history, request.query_params)
         return await (self._act if request.method == "POST" else self._show)(request, page, visit)
 
@@ -189,7 +190,7 @@ class Dashboard:
                 shown = await page.show(visit)
                 context |= {**shown, "is_live": context["is_live"] and shown.get("is_live", True)}
             except ApiError as error:
-                context["problem"] = str(error)
+                context |= {"problem": str(error), "is_empty": True}
         if not part:
             context["flash"] = self._flashes.take(visit.session.id)
         return _html(rendered(page.template, {**context, **(more or {})}), status)

@@ -87,4 +87,5 @@ SERVICES = Page(
         "weight": _instances("weight", "has the weight {} now"),
         "canary": _canary,
     },
+    samples=True,
 )
