@@ -26,6 +26,9 @@ class Metric:
 
 
 CPU = Metric("CPU µs/request", lambda sample: sample.cpu / sample.outcome.requests * 1e6, "{:.1f}", is_compared=True)
+WORKER = Metric(
+    "worker µs/request", lambda sample: sample.busiest / sample.outcome.requests * 1e6, "{:.1f}", is_compared=True
+)
 CPU_OF_PAIR = Metric("CPU µs/pair", CPU.value, "{:.1f}", is_compared=True)
 RATE = Metric(
     "requests/s",
@@ -56,6 +59,7 @@ FAILED = Metric("not 2xx", lambda sample: sample.outcome.failed, "{:.0f}")
 BROKEN = Metric("broken", FAILED.value, "{:.0f}")
 
 OF_REQUESTS = (CPU, RATE, P50, P99, MEMORY, BUSY, LOAD_BUSY, FAILED)
+OF_WATCHED = (WORKER, *OF_REQUESTS)
 OF_WORKERS = (CPU, RATE, MEMORY, BUSY, LOAD_BUSY, FAILED)
 OF_BYTES = (PER_CPU, THROUGHPUT, GROWTH, MEMORY, BUSY, LOAD_BUSY, FAILED)
 OF_CONNECTIONS = (PER_CONNECTION, CONNECTIONS, GROWTH, MEMORY, FAILED)

@@ -20,7 +20,9 @@ CACHE = "cache"  # as plain, with a cache
 COMPRESS = "compress"  # as plain, and compressing
 TOKENS = "tokens"  # as plain, and verifying tokens
 TRACED = "traced"  # as policies, with spans
+WATCHED = "watched"  # as policies, with an admin API at a port that the file names
 CACHED_POLICIES = "cached policies"  # as policies, with a cache behind them
+WITH_POLICIES = (POLICIES, SHARED, TRACED, WATCHED, CACHED_POLICIES)
 
 
 class Duty(Enum):
@@ -63,4 +65,8 @@ class Peer:
     @property
     def label(self) -> str:
         """`nginx` with policies, `nginx plain` without."""
-        return self.name if self.stack in (POLICIES, SHARED, TRACED, CACHED_POLICIES) else f"{self.name} {self.stack}"
+        return (
+            self.name
+            if self.stack in (POLICIES, SHARED, TRACED, WATCHED, CACHED_POLICIES)
+            else f"{self.name} {self.stack}"
+        )

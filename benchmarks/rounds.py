@@ -61,12 +61,15 @@ def _play(result: Result, peers: Sequence[Peer], rounds: Iterable[int]) -> None:
 
 def _start(stack: ExitStack, result: Result, peers: Sequence[Peer], service: Server) -> list[_Gateway]:
     """All at once, which takes as long as the slowest; those that do their job are in the list."""
-    started = []
+    started: list[tuple[Row, Peer, Site, Process]] = []
     store = stack.enter_context(redis()) if result.scenario.stack in (CACHE, SHARED) else ""
     for variant in result.scenario.variants:
         for peer in peers:
-            site = Site(free_port(), service.port, _directory(stack), variant.workers, variant.routes, store)
-            started.append((_row(peer, variant), peer, site, _launched(stack, peer, site)))
+            known = next((each[2:] for each in started if each[1] is peer), None)
+            if known is None or not result.scenario.one_gateway:
+                site = Site(free_port(), service.port, _directory(stack), variant.workers, variant.routes, store)
+                known = site, _launched(stack, peer, site)
+            started.append((_row(peer, variant), peer, *known))
     stack.callback(_ask_to_stop, [process for *_, process in started])
     gateways = []
     for row, peer, site, process in started:
@@ -147,6 +150,7 @@ def _measure(gateway: _Gateway, seconds: float) -> Sample:
     return Sample(
         outcome=outcome,
         cpu=after.cpu - before.cpu,
+        busiest=max(cpu - before.of_each.get(process, 0.0) for process, cpu in after.of_each.items()),
         resident=after.resident,
         growth=max(0, after.peak - before.resident),
         load_busy=min(1.0, max(0.0, 1 - idle / elapsed / len(load_cores))),

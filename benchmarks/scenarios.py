@@ -10,6 +10,7 @@ from benchmarks.loads.idle import Idle
 from benchmarks.loads.messages import Messages
 from benchmarks.loads.paced import Paced
 from benchmarks.loads.transfer import Transfer
+from benchmarks.loads.watched import Watched
 from benchmarks.loads.wrk import Wrk
 from benchmarks.metrics import Metric
 from benchmarks.peer import (
@@ -25,6 +26,7 @@ from benchmarks.peer import (
     TLS,
     TOKENS,
     TRACED,
+    WATCHED,
     WEBSOCKET,
 )
 from benchmarks.request import CACHEABLE, EXPORT, MEBIBYTE, REPORT, Request
@@ -62,6 +64,7 @@ class Scenario:
     fresh: bool = False
     direct: bool = False
     share: float = 0.0
+    one_gateway: bool = False
 
 
 def _one(load: Load) -> tuple[Variant, ...]:
@@ -111,6 +114,16 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("redis-limit", "all policies, the limit in memory and in Redis", SHARED, _one(Wrk(_GET)), rounds=5),
     Scenario("traced", "all policies, with spans for OpenTelemetry", TRACED, _one(Wrk(_GET)), rounds=5),
+    Scenario(
+        "watched",
+        "all policies, with a dashboard closed and open",
+        WATCHED,
+        (Variant(Wrk(_GET), "closed"), Variant(Watched(Wrk(_GET)), "open")),
+        metrics.OF_WATCHED,
+        rounds=10,
+        seconds=2,
+        one_gateway=True,
+    ),
     Scenario("plain", "small GET, nothing but passing on", PLAIN, _one(Wrk(_GET)), rounds=5),
     Scenario(
         "post",

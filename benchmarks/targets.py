@@ -111,6 +111,7 @@ TARGETS: tuple[Target, ...] = (
         _quotient(metrics.CPU, ("portico, all traced", ""), ("portico", "")),
         1.5,
     ),
+    Target("CPU of the worker: dashboard open ÷ closed", "watched", _between(metrics.WORKER, "open", "closed"), 1.02),
     Target("plain, CPU: Portico ÷ nginx", "plain", _over(metrics.CPU, "nginx"), 1.3),
     Target("plain, CPU: Portico ÷ nginx that sends as much", "plain", _over(metrics.CPU, "nginx, fields sent"), 1.3),
     Target(

@@ -23,7 +23,9 @@ from benchmarks.peer import (
     TLS,
     TOKENS,
     TRACED,
+    WATCHED,
     WEBSOCKET,
+    WITH_POLICIES,
     Duty,
     Peer,
 )
@@ -31,6 +33,7 @@ from benchmarks.request import GZIP_LEVEL, SECRET
 from benchmarks.tokens import ISSUER, PUBLIC, key_set
 from portico.net.redis.server import find_server
 from support import portico
+from support.process import free_port
 from support.site import Site
 
 _JWT = {"secret": SECRET, "algorithms": ["HS256"]}
@@ -61,6 +64,10 @@ def _limited(site: Site, limit: dict[str, Any], section: dict[str, Any] | None =
     gateway = {**shared, **(section or {})}
     log = str(site.directory / "access.log")
     return _command(site, gateway, log, policies={"auth": {"jwt": _JWT}, "rate_limit": limit, **more})
+
+
+def _with_admin(site: Site) -> list[str]:
+    return _limited(site, _LIMIT, {"admin": f"127.0.0.1:{free_port()}"})
 
 
 def _plain(site: Site) -> list[str]:
@@ -139,7 +146,7 @@ def _peer(
     install: str = "pip install -e .",
 ) -> Peer:
     """One that has policies has all their duties; `no cache` in its name says that it has none."""
-    has_policies = stack in (POLICIES, SHARED, TRACED, CACHED_POLICIES)
+    has_policies = stack in WITH_POLICIES
     duties = DUTIES_OF_POLICIES if has_policies else frozenset({Duty.REUSE})
     if stack in (CACHE, CACHED_POLICIES) and "no cache" not in name:
         duties |= {Duty.CACHE}
@@ -159,6 +166,7 @@ PEERS = (
     _peer("portico", TRACED, _with_policies),
     _peer("portico, 1 % traced", TRACED, _traced(0.01)),
     _peer("portico, all traced", TRACED, _traced(1)),
+    _peer("portico", WATCHED, _with_admin),
     _peer("portico", PLAIN, _plain),
     _peer("portico", BULK, _plain),
     _peer("portico", CACHE, _cached),

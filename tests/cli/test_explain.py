@@ -27,6 +27,14 @@ routes:
   - {name: rest-exact, service: shop, path: "= /rest/admin/x"}
   - {name: catalog, service: shop, path: "~ ^/catalog/[0-9]+$", headers: {X-Kind: "~ ^b"}, query: {lang: de}}
   - {name: legacy, path: /old, redirect: {to: "https://new.example{path}"}}
+  - name: canary
+    service: shop
+    path: /canary
+    canary: {to: users, version: v2, steps: [5, 50], abort_if: {errors: 1%}}
+  - name: body
+    service: shop
+    path: /body
+    policies: {transform: {request: [{json: {set: {/a: 1}}}]}}
   - name: mix
     path: /mix
     sticky: {header: X-User}
@@ -207,6 +215,8 @@ def test_splits() -> None:
     ]
     for fields, line in cases:
         assert line in lines("GET", url, *fields)
+    canary = ("GET", "https://shop.example/canary")
+    assert "split         shop: it has all of the weight (shop 100 %, users@v2 0 %)" in lines(*canary)
     split = data("GET", url, "-H", "X-User: ada")["route"]["split"]
     assert split["why"] == "its X-User stays on one side"
     assert split["side"] == data("GET", url, "-H", "X-User: ada")["route"]["split"]["side"] is not None
@@ -233,6 +243,15 @@ def test_the_port_that_redirects() -> None:
 def test_a_browser_at_a_bare_prefix_is_redirected() -> None:
     assert data("GET", "/rest", "-H", "Accept: text/html")["answer"]["headers"][0] == ["Location", "./rest/"]
     assert data("GET", "/rest")["path"] == {"client": "/rest", "service": "/", "prefix": "/rest"}
+
+
+def test_what_depends_on_a_body_that_is_not_there() -> None:
+    asked = ("POST", "https://shop.example/body", "-H", "Content-Type: application/json")
+    found = lines(*asked, "-H", "Content-Length: 9")
+    assert found[0] == "POST /body of shop.example at tls: it depends on what is marked with ?"
+    assert "policies      ? transform: it needs the body, which is not known  (portico.yaml:22)" in found
+    assert data(*asked, "-H", "Content-Length: 9")["outcome"] == "unknown"
+    assert data(*asked, "--data", '{"b": 2}')["outcome"] == "forwarded"
 
 
 # ---- how it is asked
@@ -262,11 +281,17 @@ def test_the_body(folder: Path) -> None:
 def test_how_many_others_are_named() -> None:
     said = data("GET", "/rezt", "--others", "1")
     assert len(said["others"]) == 1
-    assert sum(said["more"].values()) == 7
-    assert portico("GET", "/rezt", "--others", "1").stdout.splitlines()[-3:-1] == [
-        "others        and 7 more: 4 by path, 3 by listener",
-        "",
-    ]
+    assert sum(said["more"].values()) == 9
+    assert "\nothers        and 9 more: 4 by path, 5 by listener\n" in portico("GET", "/rezt", "--others", "1").stdout
+
+
+def test_it_says_what_it_goes_by() -> None:
+    assert portico("GET", "/rest").stdout.endswith(
+        "note: this is by the file: every instance is up, and nothing has been counted or cached yet\n"
+    )
+    unreached = portico("GET", "/rest", "--admin", "127.0.0.1:1")
+    assert (unreached.exit_code, unreached.stdout) == (1, "")
+    assert unreached.stderr.startswith("portico: no gateway answers at 127.0.0.1:1")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from portico.cli.log_files import backwards, coming, whole_lines_end
 from portico.cli.main import app
+from support.process import free_port
 
 LINE = {
     "timestamp": "2026-01-31T12:00:00.123Z",
@@ -144,10 +145,18 @@ def test_the_file_of_the_configuration() -> None:
     Path("portico.yaml").write_text("services: {}\ngateway: {log: {access: own.log}}\n")
     Path("own.log").write_text(f"{line()}\n")
     assert "GET /api/shop/x" in CliRunner().invoke(app, ["logs"]).stdout
-    Path("portico.yaml").write_text("services: {}\n")
+    Path("portico.yaml").write_text(f"services: {{}}\ngateway: {{admin: 127.0.0.1:{free_port()}}}\n")
     done = CliRunner().invoke(app, ["logs"])
     assert done.exit_code == 1
-    assert "gateway.log.access is stdout: name a file" in done.stderr
+    assert done.stderr.startswith("the gateway writes no file")
+    assert "no gateway answers" in done.stderr
+
+
+def test_a_file_or_the_gateway() -> None:
+    for options in (["--live"], ["--admin", "127.0.0.1:9000"]):
+        done = CliRunner().invoke(app, ["logs", "access.log", *options])
+        assert done.exit_code == 2
+        assert "leave FILE out, or --live and --admin" in done.stderr
 
 
 def test_a_file_that_is_not_there() -> None:

@@ -41,7 +41,9 @@ def test_a_screen_of_80_columns() -> None:
         {"name": "shop@v2", "instances": [instance("unchecked", ejected=2)]},
     ]
     status = {"generation": 7, "refused": "portico.yaml:3:1: wrong"}
-    lines = text(seen({"shop": BUSY, "users": FAILING}, services=services, status=status))
+    fullest = {"key": "10.0.0.1", "of": "rate", "left": 0.4, "allowed": 20, "whole_in": 19.6, "worker": None}
+    limits = [{"name": "rate", "scope": "gateway", "keys": [fullest]}, {"name": "q", "scope": "route:a", "keys": []}]
+    lines = text(seen({"shop": BUSY, "users": FAILING}, services=services, status=status, limits=limits))
     assert lines[0][:-8] == "portico  127.0.0.1:9000  generation 7  2 workers                        "
     assert lines[1:] == [
         "",
@@ -51,6 +53,7 @@ def test_a_screen_of_80_columns() -> None:
         "all                             2.0     0       -       -       -    0.05   20.0",
         "",
         "why: upstream_refused 0.05/s",
+        "limit rate of gateway: 10.0.0.1 has 0 of 20 left, whole in 20 s",
         "the file was refused when it was last read: portico.yaml:3:1: wrong",
     ]
 

@@ -34,6 +34,7 @@ REASONS: Final = {
 
 PLAYED_ELSEWHERE: Final = {
     "deploy/ha/README.md": "live/test_deploy.py",
+    "docs/changing.md": "live/test_changing_page.py",
     "docs/keys.md": "live/test_keys_page.py",
     "examples/from-nginx/README.md": "live/test_from_nginx.py",
 }

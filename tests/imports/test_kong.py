@@ -464,3 +464,54 @@ def test_a_route_of_many_hosts_is_read_at_once(kong: object) -> None:
     hosts = ", ".join(f"h{number}.example" for number in range(5000))
     found = routes(kong, f"- {{name: all, paths: [/], hosts: [{hosts}]}}\n- {{name: a, paths: [/a]}}")
     assert len(by_name(found)["all"]["hosts"]) == 5000
+
+
+def test_routes_for_websockets_are_taken(kong: object) -> None:
+    found = kong(  # type: ignore[operator]
+        """
+services:
+  - name: chat
+    url: ws://chat:3000
+    routes: [{name: chat, paths: [/chat], protocols: [ws, wss], plugins: [{name: key-auth}]}]
+  - {name: rest, url: "http://rest", routes: [{name: rest, paths: [/]}]}
+""",
+    )
+    assert found.asked("any/chat/x") is not None
+    assert found.asked("any/chat/x")[0] == "chat"
+    assert "auth" in found.policies("chat")
+
+
+def test_timeouts_that_are_not_written_are_kongs(kong: object) -> None:
+    found = kong(  # type: ignore[operator]
+        "services:\n  - {name: a, url: 'http://a', read_timeout: 5000, routes: [{paths: [/a]}]}\n"
+    )
+    times = found.config.services["a"].timeout
+    assert (times.connect, times.response) == (60, 5)
+
+
+def test_a_key_that_ends_is_left_out(kong: object) -> None:
+    found = kong(  # type: ignore[operator]
+        """
+services:
+  - {name: a, url: "http://a", routes: [{name: a, paths: [/a], plugins: [{name: key-auth}]}]}
+consumers:
+  - {username: ann, keyauth_credentials: [{key: secret, ttl: 60}]}
+""",
+    )
+    assert not found.config.consumers[0].keys
+    assert any("ttl" in each for each in found.remarks("left"))
+
+
+def test_it_is_said_where_the_anonymous_do_not_come_in(kong: object) -> None:
+    found = kong(  # type: ignore[operator]
+        """
+services:
+  - name: a
+    url: http://a
+    routes: [{name: a, paths: [/a], plugins: [{name: key-auth, config: {anonymous: guest}}]}]
+consumers: [{username: guest}]
+plugins: [{name: request-termination, consumer: guest}]
+""",
+    )
+    assert not found.policies("a")["auth"].optional
+    assert any("nobody comes in as guest" in each for each in found.remarks("changed"))

@@ -32,6 +32,8 @@ def config(service: Backend, **gateway: Any) -> dict[str, Any]:
                 "requests_per_minute": 1, "burst": 4, "by": {"header": HEADER}}}},
             {"name": "day", "path": "/day", "service": "s", "policies": {"rate_limit": [
                 {"requests_per_day": 3, "by": {"header": HEADER}, "name": "daily"}]}},
+            {"name": "key", "path": "/key", "service": "s", "policies": {"rate_limit": [
+                {"requests_per_minute": 1, "burst": 2, "by": {"header": "X-Api-Key"}}]}},
             {"name": "free", "path": "/free", "service": "s", "policies": {"rate_limit": False}},
         ],
         "policies": {"rate_limit": {"requests_per_minute": 6000, "burst": 1000}},
@@ -163,3 +165,29 @@ def test_what_was_refused_is_counted_on_over_a_reload(gateway: Gateway) -> None:
     assert after["refused"] == before + 1
     assert after["keys"][0]["key"] == "white"
     reset(gateway, name, "white")
+
+
+def test_a_value_that_lets_others_in_is_not_shown_and_reset_by_what_is(gateway: Gateway) -> None:
+    name, secret = "route:key/x-api-key", "hunter2-hunter2"
+    spent = ("X-Api-Key: " + secret, "X-Api-Key: other")
+    assert [gateway.get("/key/x", line).status for line in (spent[0], spent[0], spent[0], spent[1])] == [
+        200,
+        200,
+        429,
+        200,
+    ]
+    text = admin(gateway, "GET", "/admin/limits").body.decode()
+    assert secret not in text
+    keys = {each["left"]: each["key"] for each in limit(gateway, name)["keys"]}
+    assert keys[0].startswith("***")
+    assert keys[0] != keys[1]
+    (one,) = limit(gateway, name, f"&key={secret}")["keys"]
+    assert one["key"] == keys[0]
+    assert reset(gateway, name, keys[0]).json()["key"] == keys[0]
+    assert [each["key"] for each in limit(gateway, name)["keys"]] == [keys[1]]
+    assert gateway.get("/key/x", spent[0]).status == 200
+    assert reset(gateway, name, secret).json()["key"] == keys[0]
+    assert reset(gateway, name, keys[1]).status == 200
+    assert limit(gateway, name)["keys"] == []
+    assert secret not in admin(gateway, "GET", "/admin/audit").body.decode()
+    assert secret not in gateway.err()

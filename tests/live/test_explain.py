@@ -18,6 +18,7 @@ from portico.policies import POLICY_SETTINGS
 from support.backend import Backend, Connection
 from support.client import TIMEOUT, Wire, ask
 from support.messages import Message
+from support.metrics import page
 from support.passwords import hashed
 from support.tokens import SECRET, bearer, token
 from support.world import Gateway
@@ -306,13 +307,15 @@ def sent(gateway: Gateway, asked: Asked) -> Message:
 
 def compare(asked: Asked, said: dict[str, Any], answer: Message, got: list[tuple[Recording, bytes]]) -> None:
     what = (asked.method, asked.target, asked.lines, asked.body, said)
-    if said["outcome"] == "forwarded" and said["route"]["name"] != "/health":
+    if said["outcome"] == "forwarded":
         assert len(got) == 1, what
         service, head = got[0]
         mask = GIVEN if asked.source != PROXY else SIGNED
         assert mask.sub(rb"\1: *", head) == mask.sub(rb"\1: *", said["head"].encode("latin-1")), what
         assert said["instance"]["url"] == service.backend.url, what
-    elif said["outcome"] != "forwarded":
+    elif said["route"] is not None and said["route"]["kind"] == "endpoint" and said["answer"] is None:
+        assert answer.status == 200, what  # the control process answers
+    else:
         assert not got, what
         own = said["answer"]
         assert own["status"] == answer.status, what
@@ -330,3 +333,129 @@ def compare(asked: Asked, said: dict[str, Any], answer: Message, got: list[tuple
 
 def _timeless(value: str) -> str:
     return re.sub(r"t=\d+", "t=*", value)
+
+
+# ---- it changes nothing
+
+
+def test_nothing_is_counted(gateway: Gateway, services: list[Recording]) -> None:
+    question = {"url": "/keys/x", "headers": [["X-API-Key", KEY], ["Host", "gateway.test"]], "client_ip": "127.0.0.9"}
+    first = explain(gateway, question).json()
+    before, logged = page(gateway), gateway.out()
+    connections = [len(each.backend.connections) for each in services]
+    for _ in range(30):
+        assert limits_of(explain(gateway, question).json()) == limits_of(first)
+    refused = explain(gateway, {**question, "headers": [["Host", "x"], ["X-API-Key", "wrong"]]}).json()
+    assert refused["outcome"] == "refused"
+    after = page(gateway)
+    changed = {name for name, value in after.items() if value != before.get(name)}
+    own = {name for name in changed if 'service="gateway"' in name[1]}
+    assert not {name for name in changed - own if re.search("request|limit|error|retries|cache|denied", name[0])}, (
+        changed
+    )
+    assert "/keys/" not in gateway.out().removeprefix(logged)
+    assert [len(each.backend.connections) for each in services] == connections
+
+
+def limits_of(said: dict[str, Any]) -> list[str]:
+    """What limits say, without the time until they are whole again."""
+    return [each["detail"].partition(";")[0] for each in said["policies"] if each["key"] == "rate_limit"]
+
+
+# ---- to clients, of their own requests
+
+
+def test_a_client_with_a_token_is_told_what_becomes_of_its_request(gateway: Gateway, services: list[Recording]) -> None:
+    lines = ("X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}", "X-Latin: \xe9 ")
+    heads = [len(each.heads) for each in services]
+    with gateway.wire() as wire:
+        own = wire.ask("POST", "/edited/x?a=1", *lines, body=b"content")
+        again = wire.ask("GET", "/nowhere", *lines)
+        plain = wire.ask("POST", "/edited/x?a=1", "X-Latin: \xe9 ", body=b"content")
+    assert (own.status, own.get("content-type"), own.get("cache-control")) == (200, "application/json", "no-store")
+    assert [len(each.heads) for each in services] == [heads[0] + 1, *heads[1:]], "only the last one was sent on"
+    said = own.json()
+    assert GIVEN.sub(rb"\1: *", said["head"].encode("latin-1")) == GIVEN.sub(rb"\1: *", services[0].heads[-1])
+    assert said["request"]["client_ip"] == "127.0.0.1"
+    assert [name.lower() for name, _ in said["request"]["headers"]].count("x-portico-token") == 0
+    assert (again.status, again.json()["answer"]["reason"]) == (200, "no_route")
+    assert plain.status == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("X-Portico-Explain: 1",),
+        (f"X-Portico-Token: {TOKEN}",),
+        ("X-Portico-Explain: 1", "X-Portico-Token: wrong"),
+        ("X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}", f"X-Portico-Token: {TOKEN}"),
+        ("X-Portico-Explain: 1", "X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}"),
+        ("X-Portico-Explain: 0", f"X-Portico-Token: {TOKEN}"),
+        ("X_Portico_Explain: 1", f"X_Portico_Token: {TOKEN}"),
+        ("x-portico-explain:1", f"x-portico-token:{TOKEN}x"),
+        ("X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}", "X-Portico-Token:"),
+        ("X-Portico-Explain: 1", f"Authorization: Bearer {TOKEN}"),
+    ],
+)
+def test_without_both_the_request_goes_on_and_neither_reaches_anybody(
+    gateway: Gateway, services: list[Recording], lines: tuple[str, ...]
+) -> None:
+    for route in ("named", "kept", "forward"):
+        answer = gateway.ask("GET", f"/{route}/aside", *lines)
+        assert (answer.status, answer.body) == (200, b"{}")
+    for each in services:
+        for head in each.heads:
+            assert b"portico-explain" not in head.lower().replace(b"_", b"-")
+            assert b"portico-token" not in head.lower().replace(b"_", b"-")
+    assert TOKEN not in gateway.out()
+    assert TOKEN not in gateway.err()
+
+
+def test_a_token_cannot_be_guessed(gateway: Gateway) -> None:
+    with Wire(gateway.port, socket.create_connection(("127.0.0.1", gateway.port), TIMEOUT, ("127.0.0.77", 0))) as wire:
+        for number in range(40):
+            assert wire.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {number}").body == b"{}"
+        right = wire.ask("GET", "/named/x", "X-Portico-Explain: 1", f"X-Portico-Token: {TOKEN}")
+    assert right.body == b"{}", "who guesses is not listened to for a while"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (("X-Portico-Explain: 1", "X-Portico-Token: a\x01b"), 400),
+        (("X-Portico-Explain : 1",), 400),
+        (("X-Portico-Explain: 1", " folded"), 400),
+        (("X-Portico-Explain: 1", "Transfer-Encoding: gzip"), 400),
+        (("X-Portico-Explain: 1", "Host: one", "Host: other"), 400),
+    ],
+)
+def test_what_is_no_request_is_refused_as_ever(gateway: Gateway, lines: tuple[str, ...], status: int) -> None:
+    assert gateway.ask("GET", "/named/x", f"X-Portico-Token: {TOKEN}", *lines).status == status
+
+
+# ---- over the admin API
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "words"),
+    [
+        ({}, 422, "url"),
+        ({"url": "/x", "headers": [["X-A", "b\r\nX-C: d"]]}, 422, "a line end"),
+        ({"url": "/x", "client_ip": "nowhere"}, 422, "client_ip"),
+        ({"url": "/x", "listener": "none"}, 422, "no listener is called none"),
+        ({"url": "/x", "worker": "none"}, 422, "no worker is called none"),
+        ({"url": "/x", "method": "G ET"}, 200, "malformed"),
+        ({"url": "/x" + "y" * 100_000}, 200, "url_too_long"),
+        ({"url": "/x", "headers": [["X-A", "b" * 100_000]]}, 200, "headers_too_large"),
+        ({"url": "/x\udcff\u0000", "method": "\ud800"}, 422, ""),
+    ],
+)
+def test_questions_that_nobody_could_send(gateway: Gateway, question: dict[str, Any], status: int, words: str) -> None:
+    answer = explain(gateway, question)
+    assert answer.status == status, answer.body
+    assert words in answer.body.decode()
+
+
+def test_nobody_without_a_token_is_told(gateway: Gateway) -> None:
+    answer = ask(gateway.admin_port, "POST", "/admin/explain", "Host: localhost", body=b'{"url": "/plain"}')
+    assert answer.status == 401

@@ -117,7 +117,39 @@ def test_status_watch_in_a_terminal(admin: str) -> None:
     os.close(terminal)
 
 
-def test_a_gateway_that_does_not_answer_ends_the_command() -> None:
-    done = run_portico("status", "--watch", "--admin", f"127.0.0.1:{free_port()}")
+@pytest.mark.parametrize("words", [("status", "--watch"), ("logs",)])
+def test_a_gateway_that_does_not_answer_ends_the_command(words: tuple[str, ...]) -> None:
+    done = run_portico(*words, "--admin", f"127.0.0.1:{free_port()}")
     assert done.returncode == 1
     assert "no gateway answers" in done.stderr
+
+
+def test_logs_of_what_comes(gateway: Gateway, admin: str) -> None:
+    with portico("logs", "--admin", admin, "--status", "4xx", "--path", "/api/none") as watching:
+        until(lambda: "as they end" in watching.err(), "it watches")
+        gateway.get("/api/shop/x")
+        gateway.get("/nowhere")
+        gateway.get("/api/none/of/these")
+        until(lambda: "GET /api/none/of/these" in watching.out(), "the exchange that is asked for")
+        (line,) = watching.out().splitlines()
+        assert re.fullmatch(r"\S+ 404 +\S+ ms GET /api/none/of/these → .* reason=no_route .*id=[0-9a-f]{32}", line)
+
+
+def test_logs_of_the_next_ones_for_programs(gateway: Gateway, admin: str) -> None:
+    watching = Command(
+        *command("logs", "--live", "--admin", admin, "-n", "2", "--json", "--service", "shop"), env=environment()
+    )
+    with watching:
+        until(lambda: "as they end" in watching.err(), "it watches")
+        for number in range(3):
+            gateway.get(f"/api/shop/{number}")
+        assert watching.running.wait(30) == 0, "it ends by itself"
+        assert [json.loads(line)["path"] for line in watching.out().splitlines()] == ["/api/shop/0", "/api/shop/1"]
+
+
+def test_a_filter_that_is_wrong(admin: str) -> None:
+    done = run_portico("logs", "--admin", admin, "--status", "4")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "portico: --status 4: write a status such as 404, or a class such as 5xx\n",
+    )

@@ -14,7 +14,7 @@ from portico.policies.measures import Quota, Rate
 
 def listed(*measures: Rate | Quota) -> Listed:
     limit = Listed()
-    limit.about, limit.store, limit.measures = {"id": "gateway/x"}, "memory", measures
+    limit.about, limit.store, limit.measures = {"id": "gateway/x", "by": "client_ip"}, "memory", measures
     return limit
 
 

@@ -318,3 +318,22 @@ def test_odd_names_become_names_that_kubernetes_takes() -> None:
     is_valid(rendering.files["gateway-api.yaml"])
     names = [each["metadata"]["name"] for each in gateway(rendering).resources if each["kind"] == "Service"]
     assert names == ["a-b-c", "x-1", "a" * 55, "a-b-c-2"]
+
+
+@pytest.mark.parametrize(
+    ("route", "method", "target", "fields"),
+    [
+        ("path: /h, methods: [GET, PROPFIND]", "PROPFIND", "/h/x", {}),
+        ("path: /h, headers: {X-Empty: ''}", "GET", "/h", {"x-empty": ""}),
+        ("path: '/h/%2Fx'", "GET", "/h/%2Fx", {}),
+    ],
+)
+def test_no_other_route_takes_what_a_guarded_one_would_refuse(
+    route: str, method: str, target: str, fields: dict[str, str]
+) -> None:
+    guard = "service: a, policies: {auth: {api_key: {}}}"
+    others = "  - {name: all, path: /, service: a}\n  - {name: get, path: /h, methods: [GET], service: a}\n"
+    rendering = rendered(f"{BEGIN}{others}  - {{name: x, {route}, {guard}}}\n")
+    found = gateway(rendering).asked(method, target, HOST, fields)
+    assert found is not None
+    assert [each["name"] for each in found.rule["backendRefs"]] == ["portico-closed"]

@@ -249,6 +249,36 @@ def test_a_route_whose_guard_kong_cannot_check_is_closed(guard: str) -> None:
     assert any("closed and answer 503" in loss.why for loss in rendering.losses)
 
 
+@pytest.mark.parametrize(
+    ("route", "method", "target", "fields"),
+    [
+        ("path: /h, headers: {Host: a.b}", "GET", "/h/x", {"host": ["a.b"]}),
+        ("path: /h, headers: {X-Empty: ''}", "GET", "/h", {"x-empty": [""]}),
+        ("path: '/h/%FF'", "GET", "/h/%FF", {}),
+        ('path: "~ ^/h/(?P<x>[a-z]+)$", rewrite: "/{path}/{x}"', "GET", "/h/abc", {}),
+    ],
+)
+def test_no_other_route_takes_what_a_guarded_one_would_refuse(
+    route: str, method: str, target: str, fields: dict[str, list[str]]
+) -> None:
+    guard = "service: a, policies: {ip_filter: {allow: [192.0.2.0/24]}}"
+    others = "  - {name: all, path: /, service: a}\n  - {name: get, path: /h, methods: [GET], service: a}\n"
+    rendering = rendered(f"{BEGIN}{others}  - {{name: x, {route}, {guard}}}\n")
+    found = Kong(rendering.files["kong.yaml"]).asked(method, target, HOST, fields, 0)
+    assert found is not None
+    assert found.status == 503
+    assert any("closed" in loss.why for loss in rendering.losses)
+
+
+def test_a_guarded_route_that_some_listeners_do_not_have_is_closed() -> None:
+    routes = "  - {name: all, path: /, service: a}\n  - {name: one, path: /one, service: a}\n"
+    guarded = "  - {name: admin, path: /admin, service: a, policies: {auth: {api_key: {}}}}\n"
+    listen = "gateway: {listen: [{port: 8000}, {port: 9000, name: inner, routes: [all]}]}\n"
+    rendering = rendered(listen + BEGIN + routes + guarded)
+    assert plugins(entities(rendering)["admin"])["request-termination"]["status_code"] == 503
+    assert "one" not in entities(rendering)
+
+
 def test_no_secret_is_written_and_no_token_is_taken_without_one() -> None:
     secret = "a-secret-of-more-than-thirty-two-bytes"
     rendering = rendered(

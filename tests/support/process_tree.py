@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -24,6 +24,7 @@ Identity = tuple[int, int]
 @dataclass(frozen=True)
 class Usage:
     """CPU seconds since the start, descendants that ended included, and resident bytes: now, and at most (`peak`).
+    `of_each` has the former by process.
 
     Pages that processes share count once for each of them. Each process has its peak at a time of its own.
     """
@@ -31,6 +32,7 @@ class Usage:
     cpu: float
     resident: int
     peak: int
+    of_each: dict[Identity, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def usage(root: int) -> Usage:
         cpu=sum(stat.ticks for stat in tree) / _TICKS_PER_SECOND,
         resident=sum(stat.pages for stat in tree) * _PAGE,
         peak=sum(_peak(stat) for stat in tree),
+        of_each={(stat.pid, stat.started): stat.ticks / _TICKS_PER_SECOND for stat in tree},
     )
 
 

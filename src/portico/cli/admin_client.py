@@ -20,6 +20,8 @@ from portico.core.hosts import host_and_port
 _DONE: Final = (200, 202)
 _TIMEOUT: Final = 60.0
 """Seconds: more than a reload takes at most."""
+_QUIET: Final = 30.0
+"""Seconds: a stream says more often that it is there."""
 _AS_YAML: Final = {"Content-Type": "application/yaml"}
 _USER: Final = "X-Portico-User"
 """The field that says who sits before the terminal, for history and audit log."""
@@ -77,15 +79,24 @@ class AdminClient:
         """The document at `/admin/live`. Raises AdminError."""
         return self._request("GET", "/admin/live", has="total")
 
+    def limits(self) -> Any:
+        """The document at `/admin/limits`, with the fullest key of each. Raises AdminError."""
+        return self._request("GET", "/admin/limits", has="limits", params={"most": 1})
+
     def exchanges(self, wanted: Mapping[str, Any]) -> Iterator[str]:
-        """The lines of `/admin/exchanges`, each one exchange in JSON, as they end. Raises AdminError."""
-        with self._reaching(None) as client:
-            accept = {"Accept": "application/x-ndjson"}
+        """The records of `/admin/exchanges` in JSON, as exchanges end; an empty one says that it still listens.
+
+        Raises AdminError; where the gateway ends the stream it ends.
+        """
+        with self._reaching(_QUIET) as client:
+            accept = {"Accept": "text/event-stream"}
             with client.stream("GET", self._url("/admin/exchanges"), params=wanted, headers=accept) as response:
                 if response.status_code not in _DONE:
                     response.read()
-                    _checked(response, self.where, "total")
-                yield from response.iter_lines()
+                    _checked(response, self.where, "")
+                for line in response.iter_lines():
+                    if line.startswith(("data:", ":")):
+                        yield line.partition(":")[2].strip()
 
     def configuration(self) -> tuple[Any, str]:
         """The document in force, and its tag. Raises AdminError."""

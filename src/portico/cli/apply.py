@@ -126,6 +126,8 @@ def refuse(error: RefusedError, served: Path | None, file: str) -> NoReturn:
         said += ["changed meanwhile:", *(f"    {line}" for line in changes)]
         said.append("portico dump --file shows what is in force now: take over into your file what is to stay, and")
         said.append(f"portico plan {file} shows what is left to apply")
+    else:
+        said.append("portico reload takes over what is on disk; portico plan of that file says what that is")
     fail("\n".join(said))
 
 

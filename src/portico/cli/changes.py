@@ -33,8 +33,11 @@ def change_of(data: Mapping[str, Any]) -> Change:
 
 def show(changes: Sequence[Change]) -> None:
     """Print them, or that there are none."""
-    for line in lines(Plan(tuple(changes))):
-        out.print(_styled(printable(line)))
+    said = [printable(line) for line in lines(Plan(tuple(changes)))]
+    if out.is_terminal:
+        out.print(Text("\n").join(map(_styled, said)))
+    else:
+        typer.echo("\n".join(said))
 
 
 def _styled(line: str) -> Text:

@@ -61,6 +61,12 @@ def load(
     return loaded, path
 
 
+def usable(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:
+    """The same with the code of users' policies."""
+    loaded, path = load(config, demo=demo)
+    return with_plugins(loaded), path
+
+
 def text_of(file: Path) -> str:
     """What is in a file, or on standard input for `-`; where that cannot be read, that ends the command."""
     with kept():
@@ -72,12 +78,6 @@ def text_of(file: Path) -> str:
         return read_text(file)
     except ConfigError as error:
         fail(str(error))
-
-
-def usable(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:
-    """The same with the code of users' policies."""
-    loaded, path = load(config, demo=demo)
-    return with_plugins(loaded), path
 
 
 def with_plugins(config: Config, failed: Callable[[Sequence[str]], NoReturn] | None = None) -> Config:

@@ -7,18 +7,20 @@ import json
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from portico.cli.configured import load
-from portico.cli.console import fail_usage, out, say
+from portico.cli.console import fail, fail_usage, out, say
 from portico.cli.explained import lines_of
-from portico.cli.options import ConfigOption
+from portico.cli.options import AdminOption, ConfigOption
 from portico.core.printing import printable
 
 if TYPE_CHECKING:
     from portico.snapshot.explain import Explanation, Question
+
+_UNPROCESSABLE: Final = 422
 
 
 class Form(StrEnum):
@@ -50,17 +52,21 @@ def explain(
         int, typer.Option("--others", metavar="N", min=0, help="How many other routes are named, the nearest ones.")
     ] = 10,
     form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = Form.TEXT,
+    live: Annotated[bool, typer.Option("--live", help="Ask the running gateway in place of the file.")] = False,
+    admin: AdminOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Say what becomes of a request: its route, why no other one, and what its service gets.
 
-    Nothing is sent or counted: the routes, policies and instances are those of the file, with every instance up and
-    nothing counted yet. Exit code 0 where a service gets the request or the gateway answers it, 1 where the gateway
-    would refuse it, 2 where no such request can be sent.
+    Nothing is sent or counted. It goes by the file, with every instance up and nothing counted yet, or with --live by
+    what the running gateway knows; --admin says which one. Exit code 0 where a service gets the request or the gateway
+    answers it, 1 where the gateway would refuse it, 2 where no such request can be sent.
     """
     question = _question(method, url, header or [], data, client_ip, listener)
     try:
-        found = _offline(question, config, others)
+        question.check()
+        is_live = live or admin is not None
+        found = _live(question, config, admin, others) if is_live else _offline(question, config, others)
     except ValueError as error:
         fail_usage(f"portico: {error}")
     if form is Form.JSON:
@@ -101,14 +107,32 @@ def _body(data: str | None) -> bytes:
 
 def _offline(question: Question, path: Path | None, others: int) -> Explanation:
     """By the file alone."""
-    from portico.snapshot.explain import explain, located
+    from portico.snapshot.explain import explain, lines_in, located
     from portico.snapshot.explain.offline import offline
 
-    question.check()
     config, _ = load(path)
 
     async def explained() -> Explanation:
         builder, snapshot = offline(config)
         return await explain(builder, snapshot, config, question, others)
 
-    return located(asyncio.run(explained()), config)
+    said = located(asyncio.run(explained()), lines_in(config))
+    said["notes"].append("this is by the file: every instance is up, and nothing has been counted or cached yet")
+    return said
+
+
+def _live(question: Question, path: Path | None, admin: str | None, others: int) -> Explanation:
+    """By what a running gateway knows."""
+    from portico.cli.admin_client import AdminError, RefusedError
+    from portico.cli.explain_live import asked
+    from portico.cli.running import gateway_at
+
+    client = gateway_at(path, admin)
+    try:
+        said = asked(question, client, others)
+    except AdminError as error:
+        if isinstance(error, RefusedError) and error.status == _UNPROCESSABLE:
+            raise ValueError(str(error)) from None
+        fail(f"portico: {error}")
+    said["notes"].append(f"this is what a worker of the gateway at {client.where} says")
+    return said

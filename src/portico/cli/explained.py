@@ -49,7 +49,7 @@ def _summary(said: Explanation) -> str:
 def _outcome(said: Explanation) -> str:
     answer, route = said["answer"], said["route"]
     if said["outcome"] == "unknown":
-        return "that depends"
+        return "it depends on what is marked with ?"
     if answer is None:
         return f"goes to {route['service']}" if said["head"] and route else "the gateway answers itself"
     if answer["reason"] is None:

@@ -59,7 +59,7 @@ def _table(entries: Iterable[Mapping[str, Any]], tag: str) -> Table:
             _when(each),
             cell(_who(each)),
             cell(what),
-            cell(each["summary"]),
+            cell(each["summary"].partition(": ")[2] if each["changes"] else ""),
             cell(each["why"]),
         )
     return table

@@ -48,6 +48,23 @@ class Filter:
     def __post_init__(self) -> None:
         self.checks.extend(self._checks())
 
+    def asked(self) -> dict[str, Any]:
+        """The same as a query of the admin API says it."""
+        query = {
+            "status": self.statuses,
+            "service": self.services,
+            "route": self.routes,
+            "method": self.methods,
+            "path": self.path,
+            "client_ip": self.client,
+            "consumer": self.user,
+            "reason": self.reason,
+            "id": self.identity,
+            "slower": self.slower,
+            "errors": "1" if self.errors else "",
+        }
+        return {name: value for name, value in query.items() if value}
+
     def passes(self, line: Line) -> bool:
         """Whether it is asked for."""
         if "event" in line:

@@ -1,4 +1,4 @@
-"""`portico logs`: the access log and events, readable, and only what is asked for."""
+"""`portico logs`: the access log and events, or what comes now, readable, and only what is asked for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Annotated, Final
 import typer
 
 from portico.cli.configured import load
-from portico.cli.console import fail, fail_usage, out, say
+from portico.cli.console import err, fail, fail_usage, out, say
 from portico.cli.log_files import backwards, coming, whole_lines_end
 from portico.cli.log_lines import Filter, is_status, last, read, readable
-from portico.cli.options import ConfigOption
+from portico.cli.options import AdminOption, ConfigOption
+from portico.cli.running import gateway_at
 
 _STANDARD: Final = ("stdout", "stderr", "off")
+_LINES: Final = 20
+"""How many lines are shown where nobody says."""
 
 
 def logs(
@@ -25,7 +28,20 @@ def logs(
         typer.Argument(metavar="FILE", help="The log, or - for standard input; else that of the configuration."),
     ] = None,
     config: ConfigOption = None,
-    number: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 20,
+    live: Annotated[
+        bool, typer.Option("--live", help="What comes to the running gateway from now on, in place of its log.")
+    ] = False,
+    admin: AdminOption = None,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "--lines",
+            "-n",
+            min=0,
+            show_default=False,
+            help="How many of the last, else 20; with --live, of the next.",
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     status: Annotated[list[str] | None, typer.Option(help="404 or 5xx; as the next three, it may be repeated.")] = None,
     service: Annotated[list[str] | None, typer.Option(help="The service.")] = None,
@@ -41,6 +57,9 @@ def logs(
     as_json: Annotated[bool, typer.Option("--json", help="The lines as they are.")] = False,
 ) -> None:
     """Show the last lines of the log in words, and go on with --follow; options choose among them.
+
+    With --live, or where the gateway writes no file, it asks the running gateway for exchanges as they end, whatever
+    that logs, until Ctrl-C.
 
     It reads a log in JSON, which is the format unless gateway.log.format says text. Other lines are shown where nothing
     is asked for.
@@ -74,7 +93,18 @@ def logs(
         for line in sys.stdin:
             _show(line.rstrip("\n"), made)
         return
-    _show_file(file or _configured(config), number, follow, made)
+    is_asked = live or admin is not None
+    if file is not None and is_asked:
+        fail_usage("portico: a file is read, or the gateway is asked: leave FILE out, or --live and --admin")
+    log = file if file is not None or is_asked else _configured(config)
+    if log is not None:
+        _show_file(log, _LINES if number is None else number, follow, made)
+    else:
+        from portico.cli.live_logs import show_live
+
+        if not is_asked:
+            say(err, "the gateway writes no file: what it does from now on; portico run | portico logs - reads its log")
+        show_live(gateway_at(config, admin), wanted.asked(), number, made)
 
 
 def _show(line: str, made: Callable[[str], str | None]) -> None:
@@ -97,15 +127,11 @@ def _show_file(path: Path, number: int, follow: bool, made: Callable[[str], str 
     file.close()  # where nothing was read of what comes
 
 
-def _configured(config: Path | None) -> Path:
-    """The file that the gateway writes."""
-    loaded, _ = load(config)
+def _configured(config: Path | None) -> Path | None:
+    """The file that the gateway writes, if it writes one."""
+    loaded, _ = load(config, demo=True)
     target = loaded.gateway.log.access
-    if target in _STANDARD or target.startswith("syslog"):
-        fail(
-            f"portico: gateway.log.access is {target}: name a file, or send the log here: portico run | portico logs -"
-        )
-    return Path(target)
+    return None if target in _STANDARD or target.startswith("syslog") else Path(target)
 
 
 def _seconds(text: str) -> float:

@@ -80,7 +80,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         explain: (
             "portico explain GET /api/users/7",
             "portico explain POST https://shop.example/orders -H 'X-User: ada' --client-ip 192.0.2.7",
-            "portico explain GET /api/users --format json",
+            "portico explain GET /api/users --live --format json",
         ),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
         import_: (
@@ -100,7 +100,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         rollback: ("portico rollback", "portico rollback 12 --why 'too slow'"),
         history: ("portico history", "portico history 12"),
         dump: ("portico dump > portico.now.yaml", "portico dump --file"),
-        logs: ("portico logs access.log --follow", "portico logs --status 5xx --slower 1s"),
+        logs: ("portico logs access.log --follow", "portico logs --live --status 5xx --slower 1s"),
         cache: (),
         canary: (),
         keys: (),

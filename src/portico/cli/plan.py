@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Sequence
 from enum import StrEnum
@@ -58,12 +57,13 @@ def plan(
 
 
 def _of_files(old: Path, new: Path) -> Sequence[Change]:
-    gc.disable()  # thousands of routes are made, of which none is garbage
     with kept():
+        from portico.core.slices import collecting_later
         from portico.plan import plan
 
-    before, after = load(old)[0], load(new)[0]
-    return plan(before, after).changes
+    with collecting_later():
+        before, after = load(old)[0], load(new)[0]
+        return plan(before, after).changes
 
 
 def _of_gateway(file: Path, config: Path | None, admin: str | None) -> Sequence[Change]:

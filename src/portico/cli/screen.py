@@ -16,18 +16,20 @@ from portico.core.printing import printable
 _NARROWEST: Final = 14
 """Characters of a service's name that are shown before a column is left out."""
 _REASONS: Final = 4
+_LIMITS: Final = 3
 _UNUSABLE: Final = frozenset(("ejected", "down", "unreachable"))
 """States in which an instance gets nothing from a worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a gateway has answered last: its figures, services and status, and why it answers no more, if so."""
+    """What a gateway has answered last: figures, services, status and limits, and why it answers no more, if so."""
 
     where: str
     live: Mapping[str, Any]
     services: Sequence[Mapping[str, Any]] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
+    limits: Sequence[Mapping[str, Any]] = ()
     stale: str = ""
 
 
@@ -171,7 +173,7 @@ def _is_usable(instance: Mapping[str, Any]) -> bool:
 
 def _foot(seen: Seen) -> Iterator[Text]:
     """What is wrong, in words."""
-    lines = [*_reasons(seen.live), *(Text(line, "red") for line in problems_of(seen.status))]
+    lines = [*_reasons(seen.live), *_limits(seen.limits), *(Text(line, "red") for line in problems_of(seen.status))]
     if lines:
         yield Text()
         yield from (Text(printable(line.plain), line.style) for line in lines)
@@ -183,6 +185,16 @@ def _reasons(live: Mapping[str, Any]) -> Iterator[Text]:
         said = [f"{reason} {number(rate)}/s" for reason, rate in errors[:_REASONS] if rate]
         more = len(errors) - len(errors[:_REASONS])
         yield Text(f"why: {', '.join(said)}{f' and {more} more' if more else ''}", "yellow")
+
+
+def _limits(limits: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """Those of which least is left for somebody."""
+    used = [(each["keys"][0], each) for each in limits if each["keys"]]
+    for key, limit in sorted(used, key=lambda pair: pair[0]["left"] / max(1, pair[0]["allowed"]))[:_LIMITS]:
+        period = "" if key["of"] == "rate" else f" a {key['of']}"
+        left = f"{key['left']:.0f} of {key['allowed']}{period} left"
+        whose = f"{key['key'] or 'nobody'} has {left}, whole in {key['whole_in']:.0f} s"
+        yield Text(f"limit {limit['name']} of {limit['scope']}: {whose}", "yellow" if key["left"] < 1 else "dim")
 
 
 def number(rate: float) -> str:

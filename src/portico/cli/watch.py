@@ -45,13 +45,13 @@ def _looks(client: AdminClient) -> Iterator[Seen]:
     from portico.cli.admin_client import AdminError
 
     seen: Seen | None = None
+    overview: tuple[Any, ...] = ()
     number = 0
     while True:
         try:
             live = client.live()
-            overview = (seen.services, seen.status) if seen is not None else ((), {})
-            if number % _OVERVIEW == 0:
-                overview = client.services()["services"], client.status()
+            if seen is None or number % _OVERVIEW == 0:
+                overview = client.services()["services"], client.status(), client.limits()["limits"]
             seen = Seen(client.where, live, *overview)
             number += 1
         except AdminError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,6 @@ from portico.config.gateway import LISTENING, GatewaySettings
 from portico.config.levels import Policies
 from portico.config.model import Config
 from portico.config.services import ServiceSettings
-from portico.config.shapes import fields_of
 
 _UNWRITTEN: Final = frozenset(("tokens", "version_by", "default_routes"))
 """Keys that mean something by being there."""
@@ -61,26 +61,28 @@ def _left_out_of(service: ServiceSettings) -> frozenset[str]:
 
 def _filled(written: Mapping[str, Any], settings: BaseModel, left_out: frozenset[str] = frozenset()) -> dict[str, Any]:
     filled = dict(written)
-    for key, field in fields_of(type(settings)).items():
-        value = getattr(settings, _name_of(settings, key))
+    for key, name in _names(type(settings)):
+        value = getattr(settings, name)
         if isinstance(value, Policies) or key in left_out:
             continue
         if key in filled:
             if key in _COMPLETED and isinstance(value, BaseModel) and isinstance(filled[key], Mapping):
                 filled[key] = _filled(filled[key], value)
-        elif field.default is not None and (plain := _plain(value)) not in (None, [], {}):
+        elif (plain := _plain(value)) not in (None, [], {}):
             filled[key] = plain
     return filled
 
 
-def _name_of(settings: BaseModel, key: str) -> str:
-    return next(name for name, field in type(settings).model_fields.items() if (field.alias or name) == key)
+@cache
+def _names(kind: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """The keys of a section, each with the name of its field."""
+    return tuple((field.alias or name, name) for name, field in kind.model_fields.items())
 
 
 def _plain(value: Any) -> Any:
     """As YAML has it; None for what is not written, and for secrets."""
     if isinstance(value, BaseModel):
-        parts = {key: _plain(getattr(value, _name_of(value, key))) for key in fields_of(type(value))}
+        parts = {key: _plain(getattr(value, name)) for key, name in _names(type(value))}
         return {key: part for key, part in parts.items() if part is not None}
     if isinstance(value, SecretStr):
         return None

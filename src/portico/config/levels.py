@@ -107,7 +107,11 @@ class _AnyPolicies(Section):
     @cached_property
     def said(self) -> Mapping[str, Any]:
         """What is said about each policy that is mentioned: plain data, True or False."""
-        return {key: value for key in self.model_fields_set if (value := getattr(self, key)) is not None}
+        written = self.model_fields_set
+        if not written:
+            return {}
+        values = {key: getattr(self, key) for key in POLICY_SETTINGS if key in written}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Final, get_args, get_origin
 
 from pydantic import Secret, SecretStr
 
-from portico.config.document import Document, Node
+from portico.config.document import Document, Node, parse_document
 from portico.config.levels import Policies
 from portico.config.model import Config
 from portico.config.problems import ConfigError, Finding, KeyPath
@@ -151,8 +151,8 @@ class Known:
     variables: Mapping[KeyPath, str]
 
 
-def unmasked(text: str, document: Document, known: Known, *, is_careful: bool = False) -> str:
-    """The text with the secrets in force in place of masks. `document` is what was read from it alone.
+def unmasked(text: str, filename: str, known: Known, *, is_careful: bool = False) -> str:
+    """The text with the secrets in force in place of masks; `filename` is for messages.
 
     Raises ConfigError where a mask stands where there is none; and, if it `is_careful`, PermissionError where it names
     a variable, a file or a users' policy that the document in force does not name there: what these hold, or do, is
@@ -160,6 +160,7 @@ def unmasked(text: str, document: Document, known: Known, *, is_careful: bool = 
     """
     if MASK not in text and not is_careful:
         return text
+    document = parse_document(text, filename)
     put_back = _Unmasking(known)
     put_back.compare(document.root, known.document.root, ())
     if is_careful and put_back.foreign:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final
 
 from portico.core.slices import Steps
+from portico.observe.log_fields import is_secret_field
 from portico.policies.counters.standing import Asked
 from portico.policies.measures import Measure, Quota, Rate
 
+_HEADER: Final = "header."
+_MASK: Final = "***"
 RATE: Final = "rate"
 """What the bucket of a limit is called, beside the periods of its quotas."""
 
@@ -52,7 +56,7 @@ def reported(limits: Sequence[Listed], most: int, key: str | None) -> Steps[list
         if limit.store == "redis":
             report["keys"] = []
         elif key is not None:
-            report["keys"] = [entry for each in limit.measures_of(key) if (entry := _entry(each, key)) is not None]
+            report["keys"] = [entry for each in limit.measures_of(key) if (entry := _entry(limit, each, key))]
         else:
             report["keys"] = yield from _fullest(limit, most)
         found.append(report)
@@ -60,13 +64,34 @@ def reported(limits: Sequence[Listed], most: int, key: str | None) -> Steps[list
 
 
 def reset(limits: Sequence[Listed], limit: str, key: str) -> bool:
-    """Make a key of a limit whole again. Whether there is such a limit."""
+    """Make a key of a limit whole again, which may be named as it is shown. Whether there is such a limit."""
     meant = [each for each in limits if each.about["id"] == limit]
     for each in meant:
-        for measure in each.measures_of(key):
-            _counter(measure).reset(key)
-            each.forget(measure.redis_key(key))
+        for measure in _distinct(each):
+            for known in _named(each, measure, key):
+                _counter(measure).reset(known)
+                each.forget(measure.redis_key(known))
     return bool(meant)
+
+
+def shown_key(by: str, key: str) -> str:
+    """A key as it is shown: where it is the value of a field that lets others in, no more than tells it from others."""
+    if not by.startswith(_HEADER) or not key or not is_secret_field(by.removeprefix(_HEADER)):
+        return key
+    return _MASK + blake2b(key.encode(), digest_size=4).hexdigest()
+
+
+def is_masked(key: str) -> bool:
+    """Whether a key is named as it is shown in place of one that lets others in."""
+    return key.startswith(_MASK)
+
+
+def _named(limit: Listed, measure: Measure, key: str) -> list[str]:
+    """The keys that are meant by one that may be masked."""
+    by = limit.about["by"]
+    if not is_masked(key):
+        return [key]
+    return [known for known in _counter(measure).known_keys() if shown_key(by, known) == key]
 
 
 def _fullest(limit: Listed, most: int) -> Steps[list[dict[str, Any]]]:
@@ -75,7 +100,7 @@ def _fullest(limit: Listed, most: int) -> Steps[list[dict[str, Any]]]:
         counter = _counter(measure)
         for key, _ in (yield from counter.fullest(most, _now(measure))):
             if measure.name in {each.name for each in limit.measures_of(key)}:
-                entry = _entry(measure, key)
+                entry = _entry(limit, measure, key)
                 keys += [entry] if entry is not None else []
     return sorted(keys, key=lambda entry: (entry["left"] / entry["allowed"], -entry["whole_in"]))[:most]
 
@@ -89,13 +114,14 @@ def _distinct(limit: Listed) -> Iterator[Measure]:
             yield measure
 
 
-def _entry(measure: Measure, key: str) -> dict[str, Any] | None:
+def _entry(limit: Listed, measure: Measure, key: str) -> dict[str, Any] | None:
     """What is left of one key; None where nothing is taken."""
     counter = _counter(measure)
     left, whole_in = counter.standing(key, _now(measure))
     if whole_in <= 0:
         return None
-    return {"key": key, "of": kind_of(measure), "left": left, "allowed": _allowed(measure), "whole_in": whole_in}
+    shown = shown_key(limit.about["by"], key)
+    return {"key": shown, "of": kind_of(measure), "left": left, "allowed": _allowed(measure), "whole_in": whole_in}
 
 
 def kind_of(measure: Measure) -> str:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from portico.config import KEEP, Config, RedirectSettings, ResolvedRoute
 from portico.core.route_paths import is_pattern
-from portico.render.policies import guards_of
+from portico.render.policies import is_guarded
 
 Otherwise: TypeAlias = Sequence[tuple[str, str]]
 """Sentences, each behind what has to be in use: a key of `_USES`, a policy, or nothing."""
@@ -30,7 +30,7 @@ _USES: Final[Mapping[str, Callable[[ResolvedRoute], bool]]] = MappingProxyType(
         "fields": lambda route: bool(route.headers),
         "query": lambda route: bool(route.query),
         "forward": lambda route: getattr(route.policies.get("auth", (None, ""))[0], "forward", None) is not None,
-        "guards": lambda route: bool(guards_of(route) or route.policies.get("ip_filter", (None, ""))[0]),
+        "guards": is_guarded,
     }
 )
 

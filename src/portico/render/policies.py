@@ -36,6 +36,11 @@ def guards_of(route: ResolvedRoute) -> list[str]:
     return sorted(key for key, (settings, _) in route.policies.items() if settings and key not in OPEN)
 
 
+def is_guarded(route: ResolvedRoute) -> bool:
+    """Whether something of a route refuses requests for who sends them, or what they are."""
+    return bool(guards_of(route) or route.policies.get("ip_filter", (None, ""))[0])
+
+
 def filled(written: str, route: ResolvedRoute) -> str | None:
     """A value of a field with what is known beforehand in place of names in braces; None where it names more."""
     known = {"route": route.name, "service": route.service or ""}

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from portico.config import load_text
 from portico.config.admin import Caller
+from portico.core.api_keys import new_key
 from portico.processes.control.admin.audited import Audited
 from portico.processes.control.admin.guard import Guard
 from portico.processes.control.audit import KEEP, Audit
@@ -140,6 +141,13 @@ def test_strangers_do_not_push_out_what_others_did(audit: Audit) -> None:
     found = entries(audit)
     assert found[-1].caller == "ada"
     assert len(found) < KEEP / 2
+
+
+def test_a_key_that_is_named_by_all_of_it_is_cut(audit: Audit) -> None:
+    key = new_key()
+    ask(audit, path=f"/admin/keys/{key.text}/revoke")
+    (entry,) = entries(audit)
+    assert entry.what == f"/admin/keys/portico_{key.id}/revoke"
 
 
 def test_texts_of_clients_are_one_short_line(audit: Audit) -> None:

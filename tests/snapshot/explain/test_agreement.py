@@ -13,6 +13,7 @@ from portico.config import Config, ListenerSettings, ResolvedRoute
 from portico.core.errors import Answer, MessageError
 from portico.core.messages import RequestHead
 from portico.core.paths import segments_of
+from portico.core.slices import at_once
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router, Rule
@@ -77,7 +78,7 @@ class World:
         """What is said of a request to the first listener."""
         said = begun(question, "here", secure=False)
         routing = Routing(self.matchers[0].apart(), self.matchers, Written(self.routes, LISTENERS), "here")
-        routing.route(cast(Any, SimpleNamespace()), self.head(question), said, 100)
+        at_once(routing.routing(cast(Any, SimpleNamespace()), self.head(question), said, 100))
         return said
 
     def found(self, question: Question) -> str:

@@ -78,6 +78,9 @@ def _key(credential: Value, part: Part, draft: Draft) -> bool:
             credential.where, "keyauth_credentials", "there is no key to make a hash of: portico keys makes one", part
         )
         return False
+    if credential.has("ttl"):
+        draft.left(credential.where, "keyauth_credentials: ttl", "a key that ends is made by portico keys", part)
+        return False
     digest = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
     keys = part.data.setdefault("keys", [])
     keys += [] if digest in keys else [digest]

@@ -49,7 +49,9 @@ def _auth(plugin: Plugin, reading: Reading, key: str, settings: dict[str, Any]) 
     if len(reading.auth) > 1 and not anonymous:
         return closed("Kong asks for the credentials of all these plugins, Portico for those of one")
     auth: dict[str, Any] = {key: settings}
-    if anonymous and anonymous not in reading.anonymous_refused:
+    if anonymous and anonymous in reading.anonymous_refused:
+        reading.changed(plugin, "anonymous", f"nobody comes in as {anonymous}, whom a plugin of its own may refuse")
+    elif anonymous:
         auth["optional"] = True
     return Piece({"auth": auth})
 

@@ -22,6 +22,7 @@ from portico.imports.remarks import SourceError
 _OWN: Final = "portico-health"
 """The route by which `portico render kong` answers for the gateway itself."""
 _HTTP: Final = frozenset({"http", "https"})
+_WEBSOCKETS: Final = frozenset({"ws", "wss"})
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +139,11 @@ class Routes:
         if named and not service:
             raise SourceError(route.where, f"{route.name}: there is no service {named}")
         protocols = route.get("protocols").texts() or ["http", "https"]
-        if not _HTTP & set(protocols):
+        if _WEBSOCKETS & set(protocols) and not _HTTP & set(protocols):
+            self.draft.changed(
+                route.get("protocols").where, where, "it takes plain requests, too, not WebSockets alone"
+            )
+        elif not _HTTP & set(protocols):
             self.draft.left(route.where, where, f"{', '.join(protocols)} is not proxied")
             return []
         comments: list[str] = []
@@ -156,8 +161,7 @@ class Routes:
         data.update(piece.route)
         if not service and not {"respond", "redirect"} & data.keys():
             closed = closed or "it has no service"
-        if not closed and service in self.services.closed:
-            closed = self.services.closed[service]
+        closed = closed or self.services.closed.get(service, "")
         if piece.policies:
             data["policies"] = piece.policies
         if "cors" in piece.policies and len(data.get("methods", ())) > 1:  # which answers preflights itself
@@ -173,6 +177,18 @@ class Routes:
             self._candidate(route, item, text, data, name, service, closed, piece.uri, comments, origins)
             for item, text in paths
         ]
+
+    def _is_proxied(self, route: Value, where: str, protocols: set[str]) -> bool:
+        """Whether it is for HTTP, or for WebSockets, which begin with it."""
+        if _HTTP & protocols:
+            return True
+        if _WEBSOCKETS & protocols:
+            self.draft.changed(
+                route.get("protocols").where, where, "it takes plain requests, too, not WebSockets alone"
+            )
+            return True
+        self.draft.left(route.where, where, f"{', '.join(sorted(protocols))} is not proxied")
+        return False
 
     def _candidate(
         self,

@@ -18,9 +18,12 @@ _PORTS: Final = {"http": 80, "https": 443}
 _HEAVIEST: Final = 1000
 _USUAL_TIMEOUTS: Final = {"connect": 5000.0, "response": 30_000.0, "idle": 60_000.0}
 """Milliseconds of timeouts where nothing is written."""
+_KONGS_TIMEOUT: Final = 60_000
+"""That of Kong, where nothing is written."""
 _USUAL_CHECK: Final = {"interval": 5, "timeout": 5, "healthy_after": 1, "unhealthy_after": 3}
 """How instances are checked by connections where nothing is written."""
 _BALANCING: Final = {"round-robin": "round_robin", "least-connections": "least_connections", "latency": "power_of_two"}
+_WEBSOCKETS: Final = {"ws": "http", "wss": "https"}
 _KNOWN: Final = frozenset(
     {
         *("id", "name", "url", "protocol", "host", "port", "path", "retries", "connect_timeout", "read_timeout"),
@@ -92,6 +95,9 @@ class Services:
                 protocol, host, port, path = parts.scheme, parts.hostname or "", parts.port, parts.path
             except ValueError:
                 raise SourceError(service.get("url").where, f"url: {written} is no address") from None
+        if protocol in _WEBSOCKETS:
+            protocol = _WEBSOCKETS[protocol]
+            self.draft.changed(service.where, f"service {name}", "it gets plain requests beside WebSockets")
         if protocol not in _PORTS:
             return f"{protocol} is not proxied" if protocol else "it has no address"
         if not host:
@@ -141,12 +147,10 @@ class Services:
 
     def _treatment(self, service: Value, part: Part) -> None:
         timeout: dict[str, Any] = {}
-        if service.has("connect_timeout"):
-            timeout["connect"] = service.get("connect_timeout").number()
-        if service.has("read_timeout"):
-            timeout["response"] = service.get("read_timeout").number()
-            if timeout["response"] > _USUAL_TIMEOUTS["idle"]:
-                timeout["idle"] = timeout["response"]
+        for own, key in (("connect", "connect_timeout"), ("response", "read_timeout")):
+            timeout[own] = service.get(key).number() if service.has(key) else _KONGS_TIMEOUT
+        if timeout["response"] > _USUAL_TIMEOUTS["idle"]:
+            timeout["idle"] = timeout["response"]
         timeout = {key: duration(value) for key, value in timeout.items() if value != _USUAL_TIMEOUTS[key]}
         if timeout:
             part.data["timeout"] = timeout

@@ -29,13 +29,13 @@ def import_traefik(file: Path, *, prefix: Path | None = None) -> Draft:  # noqa:
             draft.left(value.where, key, "there is no counterpart")
     if not find(http, "routers").entries():
         raise SourceError(http.where, "it has no routers of http")
-    guarded = _tls(find(source.root, "tls"), file.parent, draft)
-    Routers(http, guarded, source.ports, draft).write()
+    options = _tls(find(source.root, "tls"), file.parent, draft)
+    Routers(http, options, source, draft).write()
     return draft
 
 
-def _tls(tls: Value, directory: Path, draft: Draft) -> set[str]:
-    """Take the certificates that are there; gives the options that ask clients for certificates."""
+def _tls(tls: Value, directory: Path, draft: Draft) -> dict[str, bool]:
+    """Take the certificates that are there; gives the names of options, and whether they ask for clients' ones."""
     pairs: list[dict[str, str]] = []
     for pair in find(tls, "certificates").items():
         files = {"certificate": text(pair, "certFile"), "key": text(pair, "keyFile")}
@@ -47,11 +47,10 @@ def _tls(tls: Value, directory: Path, draft: Draft) -> set[str]:
     settings: dict[str, Any] = dict(pairs[0]) if pairs else {}
     if pairs[1:]:
         settings["certificates"] = pairs[1:]
-    guarded = set()
+    asking = {"default": False}
     for name, options in find(tls, "options").entries().items():
         client = find(options, "clientAuth")
-        if texts(client, "caFiles") or text(client, "clientAuthType"):
-            guarded.add(name)
+        asking[name] = bool(texts(client, "caFiles") or text(client, "clientAuthType"))
         version = text(options, "minVersion")
         if pairs and name == "default" and version in ("VersionTLS12", "VersionTLS13"):
             settings["min_version"] = version[-2] + "." + version[-1]
@@ -60,4 +59,4 @@ def _tls(tls: Value, directory: Path, draft: Draft) -> set[str]:
                 draft.left(value.where, f"tls.options.{name}.{key}", "suites and curves are chosen by the gateway")
     if settings:
         draft.gateway.data["tls"] = settings
-    return guarded
+    return asking

@@ -151,6 +151,13 @@ def _replacement(pattern: str, by: str) -> tuple[str, str]:
     return named, rewrite if rewrite.startswith("/") else f"/{rewrite}"
 
 
+def takes_all_paths(pattern: str) -> bool:
+    """Whether a `redirectRegex` is about hosts alone: what it takes of them, it takes whatever the path is."""
+    after = re.sub(r"^\^?(?:https?\??|\(https?\|https?\)|\.[*+])?:?(?:\\?/){2}", "", pattern)
+    host, slash, path = after.replace("\\/", "/").partition("/")
+    return (not slash and bool(host)) or re.fullmatch(r"\(?\.?[*+?]*\)?\??\$?", path) is not None
+
+
 def redirect_of(matching: Matching, pattern: str, by: str) -> tuple[list[str], Matching, str]:
     """`redirectRegex`: the hosts and paths that it takes, and where to. Raises ValueError for what cannot be said."""
     text, _ = translated(pattern)

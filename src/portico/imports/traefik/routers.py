@@ -13,10 +13,10 @@ from portico.imports.remarks import Where
 from portico.imports.traefik.conditions import Conditions, RuleError, Unsaid
 from portico.imports.traefik.effect import Effect
 from portico.imports.traefik.middlewares import Middlewares
-from portico.imports.traefik.paths import redirect_of, variants
+from portico.imports.traefik.paths import redirect_of, takes_all_paths, variants
 from portico.imports.traefik.rules import read_rule
 from portico.imports.traefik.services import Services, Target
-from portico.imports.traefik.source import find, text, texts
+from portico.imports.traefik.source import Source, find, text, texts
 
 _INTERNAL: Final = {
     "api": "the dashboard is the admin API's",
@@ -48,13 +48,14 @@ class _Candidate:
 class Routers:
     """Reads all routers, and writes them as routes."""
 
-    def __init__(self, http: Value, guarded_tls: set[str], ports: dict[str, int], draft: Draft) -> None:
+    def __init__(self, http: Value, options: dict[str, bool], source: Source, draft: Draft) -> None:
         self._draft = draft
         self._services = Services(http, draft)
         self._middlewares = Middlewares(http, draft)
         self._routers = find(http, "routers").entries()
-        self._guarded_tls = guarded_tls
-        self._ports = ports
+        self._options = options
+        """Whether those of TLS ask clients for certificates, by their names."""
+        self._ports, self._doubtful = source.ports, source.doubtful
         self._names: dict[str, int] = {}
         self._service_keys: dict[str, list[dict[str, Any]]] = {}
         self._prefixes: list[tuple[Where, str]] = []
@@ -161,12 +162,14 @@ class Routers:
             if is_left_out:
                 return []
         target = Target() if service == "noop" else self._services.target(service) if service else Target()
-        closed = effect.closed or target.closed or self._tls(router, name)
+        closed = effect.closed or target.closed or self._tls(router, name) or self._doubtful.get(name, "")
         if not closed and not target.route and effect.redirect is None:
             closed = "it has no service"
         comments: list[str] = []
         for key, value in router.entries().items():
             if key.lower() not in _KNOWN and value.raw:
+                if key.lower().startswith("middleware"):
+                    closed = closed or f"{key} is no key of Traefik's: it may be meant for middlewares"
                 self._draft.left(value.where, f"router {name}: {key}", "there is no counterpart")
                 comments.append(f"{value.where}: {key}: there is no counterpart")
         priority = find(router, "priority")
@@ -204,16 +207,19 @@ class Routers:
     def _tls(self, router: Value, name: str) -> str:
         """Why a route must not be served; what its TLS says is reported."""
         tls = find(router, "tls")
-        if tls.raw not in (None, False) and not text(tls, "certResolver") and self._plain is None:
+        said = tls if isinstance(tls.raw, dict) else Value(tls.file, tls.line, tls.name, None)
+        is_on = tls.raw not in (None, False, "false")
+        if is_on and not text(said, "certResolver") and self._plain is None:
             self._plain = tls.where, name
-        if not isinstance(tls.raw, dict):
-            return ""
-        options = text(tls, "options").partition("@")[0]
-        if options in self._guarded_tls or (options and options != "default" and "*" in self._guarded_tls):
+        is_secure = any(each.lower() in _SECURE for each in texts(router, "entryPoints"))
+        options = text(said, "options").partition("@")[0] or ("default" if is_on or is_secure else "")
+        if options and options not in self._options:
+            return f"there is no tls.options {options} in this file, which may ask clients for certificates"
+        if self._options.get(options):
             return f"tls.options {options} asks clients for certificates: write gateway.tls.client_certificates"
-        if resolver := text(tls, "certResolver"):
+        if resolver := text(said, "certResolver"):
             why = "write gateway.tls.acme, with the domains and terms_agreed"
-            self._draft.left(find(tls, "certResolver").where, f"router {name}: certResolver {resolver}", why)
+            self._draft.left(find(said, "certResolver").where, f"router {name}: certResolver {resolver}", why)
         return ""
 
     def _candidates(
@@ -248,6 +254,7 @@ class Routers:
         if policies:
             rest["policies"] = policies
         found = self._redirects(name, router, effect, matching, rank, data, comments, points)
+        closed = closed or ("" if found else _redirected(effect))
         if not target.route and not closed:
             return found
         try:
@@ -348,6 +355,13 @@ class Routers:
             _as_pattern(part, candidate.matching)
         self._draft.taken(candidate.where, f"router {candidate.name}")
         return name
+
+
+def _redirected(effect: Effect) -> str:
+    """Why a service must not get requests that it never gets behind a redirect that cannot be said."""
+    if effect.redirect is None or not takes_all_paths(effect.redirect[0]):
+        return ""
+    return "its redirectRegex takes whatever is asked of a host: nothing of it gets to the service"
 
 
 def _data(conditions: Conditions, allowed: list[str] | None) -> dict[str, Any] | None:

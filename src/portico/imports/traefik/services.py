@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from portico.imports.draft import Draft, Part, free_name
 from portico.imports.located import Value
+from portico.imports.remarks import Where
 from portico.imports.traefik.source import find, flag, seconds, text, texts
 
 _STRATEGIES: Final = {"p2c": "power_of_two", "leasttime": "least_connections", "hrw": {"consistent_hash": "client_ip"}}
@@ -39,6 +40,8 @@ class Services:
         self._transports = find(http, "serversTransports").entries()
         self._targets: dict[str, Target] = {}
         self._names: dict[str, str] = {}
+        self._has_said = False
+        """Whether it is said which timeouts hold where none are written."""
 
     def target(self, name: str, depth: int = 0) -> Target:
         """What leads to a service."""
@@ -105,12 +108,13 @@ class Services:
             port = parts.port
         except ValueError:
             return ""
-        if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[\w.:-]+", parts.hostname):
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        if scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[\w.:-]+", parts.hostname):
             return ""
         if parts.path not in ("", "/") and flag(server, "preservePath"):
             self._draft.left(server.where, f"url: {written}", "its path is not put before the request's", part)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        return f"{scheme}://{host}" + (f":{port}" if port else "")
 
     def _treatment(self, balancer: Value, part: Part) -> None:
         cookie = find(balancer, "sticky", "cookie")
@@ -136,6 +140,7 @@ class Services:
                 self._draft.left(value.where, f"loadBalancer: {key}", "there is no counterpart", part)
         if transport := text(balancer, "serversTransport"):
             self._transport(transport.partition("@")[0], balancer, part)
+        self._say_timeouts(balancer.where, part)
 
     def _health(self, check: Value, part: Part) -> None:
         if not isinstance(check.raw, dict):
@@ -180,6 +185,14 @@ class Services:
             part.data["timeout"] = timeout
         if (idle := seconds(timeouts, "idleConnTimeout")) is not None and idle > 0:
             part.data["idle_connection_timeout"] = idle
+
+    def _say_timeouts(self, where: Where, part: Part) -> None:
+        """That Traefik waits longer where nothing is written, once."""
+        if self._has_said or {"connect", "response"} <= part.data.get("timeout", {}).keys():
+            return
+        self._has_said = True
+        why = "a connection may take 5 s, and a response 30 s to begin; Traefik waits 30 s, and without end"
+        self._draft.changed(where, "forwardingTimeouts", f"{why}: timeout of a service says otherwise")
 
     def _weighted(self, name: str, weighted: Value, depth: int) -> Target:
         sides: list[dict[str, Any]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,9 @@ from portico.imports.remarks import SourceError, Where
 _DYNAMIC: Final = ("http", "tcp", "udp", "tls")
 _STATIC: Final = ("entrypoints", "providers", "api", "certificatesresolvers", "log", "accesslog", "ping", "metrics")
 _PORT: Final = re.compile(r".*:(\d{1,5})(?:/tcp)?")
+_DOCKER: Final = re.compile(r"(?:--|traefik_)providers[._](?:docker|swarm)")
+_DEFAULT: Final = re.compile(_DOCKER.pattern + r"[._]exposedbydefault(?:=(.*))?")
+"""What Traefik is told of containers, by its command line or its environment, in small letters."""
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:?[-?+])([^}]*))?\}|(\w+))")
 
 
@@ -25,6 +28,8 @@ class Source:
     ports: dict[str, int] = field(default_factory=dict)
     remarks: list[tuple[Where, str, str]] = field(default_factory=list)
     """What is left, and why."""
+    doubtful: dict[str, str] = field(default_factory=dict)
+    """Routers of which it is not known whether Traefik serves them, and why."""
 
 
 def find(value: Value, *path: str) -> Value:
@@ -119,19 +124,53 @@ def _of_compose(file: Path, root: Value) -> Source:
     tree: dict[str, Any] = {}
     source = Source(Value(root.file, root.line, "", tree))
     containers = root.get("services").entries()
-    found = 0
+    found: list[tuple[str, Value, list[tuple[str, Value]]]] = []
     for name, container in containers.items():
         if not isinstance(container.raw, dict):
             raise container.wrong("a section")
         _entry_points(container, source)
-        labels = list(_labels(container, variables))
-        if not labels or any(key.lower() == "traefik.enable" and value.text() == "false" for key, value in labels):
-            continue
-        found += 1
-        _container(name, container, labels, tree, source)
+        several = (container.get("labels"), container.get("deploy").get("labels"))
+        found += [(name, container, labels) for each in several if (labels := list(_labels(each, variables)))]
     if not found:
         raise SourceError(root.get("services").where, "no service has labels of Traefik")
+    is_exposed = _exposes_all(containers.values())
+    some_say_so = any(_enabled(labels) for _, _, labels in found)
+    for name, container, labels in found:
+        enabled = _enabled(labels)
+        if enabled is None and is_exposed is False:
+            why = "exposedByDefault is false, and traefik.enable is not written"
+            source.remarks.append((labels[0][1].where, f"container {name}", why))
+        elif enabled is not False:
+            doubtful = enabled is None and is_exposed is None and some_say_so
+            _container(name, container, labels, tree, source, is_doubtful=doubtful)
     return source
+
+
+def _exposes_all(containers: Iterable[Value]) -> bool | None:
+    """What Traefik's own container says of those without `traefik.enable`; None where it is not in this file."""
+    found: bool | None = None
+    for container in containers:
+        is_traefik = str(container.get("image").raw or "").rpartition("/")[2].startswith("traefik")
+        for word in (*_words(container.get("command")), *_words(container.get("environment"))):
+            said = _DEFAULT.fullmatch(word)
+            if said:
+                return said[1] in (None, "true", "1")
+            if _DOCKER.match(word) or (is_traefik and word.startswith("--")):
+                found = True  # the default of what is configured here, and nowhere else
+    return found
+
+
+def _words(value: Value) -> list[str]:
+    """The words of a command, or the variables of an environment, in small letters."""
+    if isinstance(value.raw, dict):
+        return [f"{name}={each.text() if each.raw is not None else ''}".lower() for name, each in value.raw.items()]
+    return value.text().split() if isinstance(value.raw, str) else [each.lower() for each in value.texts()]
+
+
+def _enabled(labels: list[tuple[str, Value]]) -> bool | None:
+    """What `traefik.enable` says; None where it is not there."""
+    said = [value.text().lower() for key, value in labels if key.lower() == "traefik.enable"]
+    return said[-1] in ("true", "1", "t") if said else None
 
 
 def _dot_env(file: Path) -> dict[str, str]:
@@ -144,34 +183,30 @@ def _dot_env(file: Path) -> dict[str, str]:
 
 def _entry_points(container: Value, source: Source) -> None:
     """Ports that the command line of Traefik itself names."""
-    command = container.get("command")
-    words = command.text().split() if isinstance(command.raw, str) else command.texts()
-    for word in words:
+    for word in _words(container.get("command")):
         point = re.fullmatch(r"--entrypoints\.([\w-]+)\.address=.*?:(\d{1,5})(?:/tcp)?", word, re.IGNORECASE)
         if point:
             source.ports[point[1]] = int(point[2])
 
 
-def _labels(container: Value, variables: dict[str, str]) -> Iterator[tuple[str, Value]]:
-    found = container.get("labels")
-    deployed = container.get("deploy").get("labels")
-    for labels in (found, deployed):
-        if isinstance(labels.raw, dict):
-            pairs = [(key, value, "" if value.raw is None else value.text()) for key, value in labels.raw.items()]
-        else:
-            pairs = []
-            for item in labels.items():
-                key, _, written = item.text().partition("=")
-                pairs.append((key, item, written))
-        for key, item, written in pairs:
-            if not key.lower().startswith("traefik."):
-                continue
-            value, unknown = _interpolated(written, variables)
-            name, unknown_name = _interpolated(key, variables)
-            if unknown or unknown_name:
-                why = "write it into .env, or import what docker compose config prints"
-                raise SourceError(item.where, f"{key}: {unknown or unknown_name} is not set: {why}")
-            yield name, Value(item.file, item.line, key, value)
+def _labels(labels: Value, variables: dict[str, str]) -> Iterator[tuple[str, Value]]:
+    """Those of Traefik, in a mapping or in a list."""
+    if isinstance(labels.raw, dict):
+        pairs = [(key, value, "" if value.raw is None else value.text()) for key, value in labels.raw.items()]
+    else:
+        pairs = []
+        for item in labels.items():
+            key, _, written = item.text().partition("=")
+            pairs.append((key, item, written))
+    for key, item, written in pairs:
+        if not key.lower().startswith("traefik."):
+            continue
+        value, unknown = _interpolated(written, variables)
+        name, unknown_name = _interpolated(key, variables)
+        if unknown or unknown_name:
+            why = "write it into .env, or import what docker compose config prints"
+            raise SourceError(item.where, f"{key}: {unknown or unknown_name} is not set: {why}")
+        yield name, Value(item.file, item.line, key, value)
 
 
 def _interpolated(written: str, variables: dict[str, str]) -> tuple[str, str]:
@@ -194,7 +229,13 @@ def _interpolated(written: str, variables: dict[str, str]) -> tuple[str, str]:
 
 
 def _container(
-    name: str, container: Value, labels: list[tuple[str, Value]], tree: dict[str, Any], source: Source
+    name: str,
+    container: Value,
+    labels: list[tuple[str, Value]],
+    tree: dict[str, Any],
+    source: Source,
+    *,
+    is_doubtful: bool,
 ) -> None:
     """The routers, services and middlewares that a container's labels describe."""
     own: dict[str, Any] = {}
@@ -216,9 +257,11 @@ def _container(
     if not services.entries():
         services.raw[name] = Value(services.file, services.line, f"http.services.{name}", {})
     for service in services.entries().values():
-        _address(name, container, service)
+        _address(name, container, service, source)
     routers = find(http, "routers")
-    for router in routers.entries().values():
+    for own_name, router in routers.entries().items():
+        if is_doubtful:
+            source.doubtful[own_name] = "traefik.enable is not written, as it is for others: say whether it is served"
         if find(router, "service").raw is None and len(services.entries()) == 1:
             router.entries()["service"] = Value(router.file, router.line, "service", next(iter(services.entries())))
     _merge(tree, own)
@@ -228,6 +271,9 @@ def _insert(tree: dict[str, Any], parts: list[str], value: Value) -> None:
     """Put a label's value into the tree, at the keys between its dots; `servers[0]` is an item of a list."""
     for index, part in enumerate(parts):
         key: str = part
+        if index > 2 and (numbered := re.fullmatch(r"(\w+)\[\d+\]", part)):
+            _insert_item(tree, numbered[1], parts[index + 1 :], part, value)
+            return
         own = next((name for name in tree if name.lower() == key.lower()), key) if index != 2 else key
         name = ".".join(parts[: index + 1])
         if index == len(parts) - 1:
@@ -239,16 +285,37 @@ def _insert(tree: dict[str, Any], parts: list[str], value: Value) -> None:
         tree = inner.raw
 
 
+def _insert_item(tree: dict[str, Any], key: str, rest: list[str], numbered: str, value: Value) -> None:
+    """The same at an item of a list; the labels of one item follow one another."""
+    own = next((name for name in tree if name.lower() == key.lower()), key)
+    items = tree.setdefault(own, Value(value.file, value.line, own, []))
+    if not isinstance(items.raw, list):
+        raise items.wrong("a list")
+    if not rest:
+        items.raw.append(value)
+        return
+    item = next((each for each in items.raw if each.name == numbered and isinstance(each.raw, dict)), None)
+    if item is None:
+        item = Value(value.file, value.line, numbered, {})
+        items.raw.append(item)
+    inner: dict[str, Any] = item.raw
+    for part in rest[:-1]:
+        inner = inner.setdefault(part, Value(value.file, value.line, part, {})).raw
+    inner.setdefault(rest[-1], value)
+
+
 def _merge(tree: dict[str, Any], own: dict[str, Any]) -> None:
     for key, value in own.items():
         known = tree.get(key)
         if known is not None and isinstance(known.raw, dict) and isinstance(value.raw, dict):
             _merge(known.raw, value.raw)
+        elif known is not None and key == "servers" and isinstance(known.raw, list) and isinstance(value.raw, list):
+            known.raw.extend(value.raw)  # containers that share a service are its instances
         else:
             tree.setdefault(key, value)
 
 
-def _address(name: str, container: Value, service: Value) -> None:
+def _address(name: str, container: Value, service: Value, source: Source) -> None:
     """Give a service of a container the address of that, unless it is one of another kind."""
     if not isinstance(service.raw, dict):
         raise service.wrong("a section")
@@ -260,6 +327,9 @@ def _address(name: str, container: Value, service: Value) -> None:
         service.raw["loadBalancer"] = balancer
     server = find(balancer, "server")
     port = text(server, "port") or _port_of(container)
+    if not port and not text(server, "url") and find(balancer, "servers").raw is None:
+        why = "the port that its image exposes is not in this file: 80 is written"
+        source.remarks.append((service.where, f"container {name}", why))
     scheme = text(server, "scheme", default="http")
     url = text(server, "url") or f"{scheme}://{name}" + (f":{port}" if port else "")
     for key in [key for key in balancer.raw if key.lower() == "server"]:

@@ -64,6 +64,10 @@ class Buckets:
         """The keys whose buckets are full again last, as far as they are known here, with those moments."""
         return (yield from fullest(self._moments(), most))
 
+    def known_keys(self) -> list[str]:
+        """Those that are known here."""
+        return [key for key, _ in self._moments()]
+
     def reset(self, key: str) -> None:
         """Fill a bucket."""
         self._note(key, 0.0)

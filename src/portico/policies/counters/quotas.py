@@ -69,6 +69,10 @@ class Quotas:
         self._begin_period(now)
         return (yield from fullest(self._counts.items(), most))
 
+    def known_keys(self) -> list[str]:
+        """Those of which something was counted."""
+        return [key for key, _ in self._counts.items()]
+
     def reset(self, key: str) -> None:
         """Begin anew for a key."""
         self._counts.discard(key)

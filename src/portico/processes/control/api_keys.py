@@ -194,7 +194,7 @@ class ApiKeys:
         record = self._found(key)
         record = merged(record, msgspec.structs.replace(record, revoked=int(time.time())))
         outcome = await self._commit([record])
-        logger.info("an API key was revoked", extra={"key": key, "consumer": record.consumer})
+        logger.info("an API key was revoked", extra={"key": record.id, "consumer": record.consumer})
         return record, outcome
 
     async def rotate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from portico.config import Config
+from portico.core.api_keys import PATTERN, shown
 from portico.processes.control.audit_file import AuditEntry, AuditFile
 from portico.processes.control.state_file import state_path
 from portico.processes.ipc.runtime import Runtime
@@ -26,6 +28,7 @@ _NAMELESS: Final = 100
 _LONGEST: Final = 200
 """Characters of each text."""
 _REFUSED: Final = (401, 403)
+_KEY: Final = re.compile(PATTERN)
 
 
 class _Note(NamedTuple):
@@ -133,8 +136,9 @@ def _entry(scope: Scope, status: int) -> AuditEntry:
 
 
 def _plain(text: str) -> str:
-    """Text of one line, cut where it is long."""
-    return "".join(character if character.isprintable() else "?" for character in text[:_LONGEST])
+    """Text of one line, cut where it is long; of an API key, which may be named by all of it, its beginning."""
+    plain = "".join(character if character.isprintable() else "?" for character in text[:_LONGEST])
+    return _KEY.sub(lambda found: shown(found[1]), plain)
 
 
 def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:

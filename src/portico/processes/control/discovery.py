@@ -118,5 +118,4 @@ class Discovery:
 
     def _report(self, service: str, found: list[Found]) -> None:
         self._workers.discover(service, found)
-        self._health.discover(service, found)
-        self._workers.keep_health(self._health.states())
+        self._workers.forget_health(self._health.discover(service, found))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -58,6 +58,7 @@ class HealthChecks:
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _allowed: Callable[[str], Sequence[Network]] = lambda _: ()
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
+    _of_service: dict[str, dict[tuple[str, str], Check]] = field(default_factory=dict)
     _prober: Prober = field(default_factory=Prober)
     _report: asyncio.Task[dict[str, Any]] | None = None
     _report_began: float = 0.0
@@ -69,25 +70,38 @@ class HealthChecks:
         Checks of those that do not change go on undisturbed, with the same counts and at the same times.
         """
         self._services, self._allowed = config.services, config.networks_allowed
-        checks: dict[tuple[str, str], Check] = {}
-        for name in config.services:
-            checks |= self._wanted(name)
-        self._replace(checks)
+        self._of_service = {name: self._wanted(name) for name in config.services}
+        known, self.checks = self.checks, {}
+        for checks in self._of_service.values():
+            self.checks |= checks
+        self._replace(known, self.checks)
         self._report = None
-        self._prober.keep({check.tls for check in checks.values()})
+        self._prober.keep({check.tls for check in self.checks.values()})
 
-    def discover(self, name: str, found: Sequence[Found]) -> None:
-        """Check the registered instances of a service, which are now these."""
+    def discover(self, name: str, found: Sequence[Found]) -> list[tuple[str, str]]:
+        """Check the registered instances of a service, which are now these; those that are checked no more."""
         self._found[name] = found
         if name not in self._services:  # a service that is not admitted yet, or was removed
-            return
-        others = {identity: check for identity, check in self.checks.items() if check.service != name}
-        order = {service: number for number, service in enumerate(self._services)}
-        checks = sorted((others | self._wanted(name)).items(), key=lambda each: order[each[1].service])
-        are_more = len(checks) > len(self.checks)
-        self._replace(dict(checks))
-        if are_more:
+            return []
+        known, checks = self._of_service.get(name, {}), self._wanted(name)
+        self._of_service[name] = checks
+        gone = [identity for identity in known if identity not in checks]
+        for identity in gone:
+            del self.checks[identity]
+        self.checks |= checks
+        self._replace(known, checks)
+        if len(checks) > len(known):
             self.came(name)
+        return gone
+
+    def of(self, name: str) -> Collection[Check]:
+        """The checks of a service."""
+        return self._of_service.get(name, {}).values()
+
+    def in_order(self) -> Iterator[Check]:
+        """All checks, in the order of the configuration."""
+        for name in self._services:
+            yield from self.of(name)
 
     def ejected(self, worker: str, key: str, url: str, after_failure: bool) -> None:
         """A worker has ejected an instance, and waits for a check that begins from now on and passes.
@@ -99,9 +113,7 @@ class HealthChecks:
 
     def is_down(self, name: str, url: str) -> bool:
         """Whether an instance fails its checks."""
-        return any(
-            not check.healthy for check in self.checks.values() if check.service == name and check.instance.url == url
-        )
+        return any(not check.healthy for check in self.of(name) if check.instance.url == url)
 
     def _wanted(self, name: str) -> dict[tuple[str, str], Check]:
         """A check for every instance of a service, as it is configured now: the existing one, where it fits."""
@@ -124,9 +136,8 @@ class HealthChecks:
                 checks[identity] = check
         return checks
 
-    def _replace(self, checks: dict[tuple[str, str], Check]) -> None:
-        """Replace the checks by these, and start those that are new, spread over time."""
-        known, self.checks = self.checks, checks
+    def _replace(self, known: Mapping[tuple[str, str], Check], checks: Mapping[tuple[str, str], Check]) -> None:
+        """Stop the `known` checks that are not among these, and start those of these that are new, spread over time."""
         for identity, check in known.items():
             if checks.get(identity) is not check:
                 check.stop()
@@ -204,7 +215,7 @@ class HealthChecks:
                 self.passed(worker, *check.identity)
 
     async def _probe_all(self) -> dict[str, Any]:
-        checks, now = list(self.checks.values()), time.monotonic()
+        checks, now = list(self.in_order()), time.monotonic()
         are_few = len(checks) <= _ASKED
         known = {check: finding for check in checks if not are_few and (finding := check.known_at(now)) is not None}
         asked = [check for check in checks if check not in known][:_ASKED]

@@ -27,8 +27,16 @@ _SAME: Final = 1.0
 _SETTLE: Final = 0.02
 """Seconds for which changes are gathered."""
 _BATCH: Final = 500
+_READ: Final = 500
+_READ_BEHIND: Final = 50
+"""Keys that are read in one poll as a matter of course, in turns: of more, only those too that should have expired or
+of which something was heard. The fewer are for a server that reports what changes: nothing is missed then but what is
+lost on the way.
+"""
 _SCANS: Final = 10
-"""Calls of SCAN in one poll, each over a thousand keys or so: the next poll continues from there."""
+"""Calls of SCAN in one poll, each over a thousand keys or so: the next poll continues from there. One, where the server
+reports what changes.
+"""
 _SCAN_COUNT: Final = 1000
 _MOST_KEYS: Final = 20_000
 _EVENTS: Final = "__keyspace@*__:service:*"
@@ -57,6 +65,12 @@ class RedisWatch:
         """Whether the server is one: it takes no registrations, and what it does not have may be elsewhere."""
         self._is_cluster = hasattr(self._redis, "get_primaries")
         self._gets_events = True
+        self._is_listening = False
+        """Whether the server reports what changes, at this moment."""
+        self._wants_all = True
+        """Whether nothing that is known is certain: everything is read at once."""
+        self._turn = 0
+        """How many of the known keys were read in turns; it counts on."""
         self.first_look = asyncio.Event()
         """Set after the first attempt."""
         self._tasks = [endless(self._poll_regularly(), "polling of the registry in Redis")]
@@ -117,6 +131,7 @@ class RedisWatch:
                         await self._look_at_news()
                 self._note_answer()
             except failures() as error:
+                self._wants_all = True
                 self._registry.set_up(False, "it does not answer in time" if _is_slow(error) else reason(error))
                 await asyncio.sleep(_INTERVAL)
                 due = 0.0
@@ -132,13 +147,30 @@ class RedisWatch:
                 await asyncio.sleep(_SETTLE)
 
     async def _look(self) -> None:
-        """Check the server itself, then read every key that is known or found."""
+        """Check the server itself, then read what is known or found, or as much of it as has its turn."""
         await self._look_at_server()
         scanned = await self._scan()
         news, self._news = self._news, {}
         scanned |= dict.fromkeys(news)
-        names = list(self._registry.config.services)
-        await self._read(keys_to_read(self._registry, names, scanned), news)
+        wants_all, self._wants_all = self._wants_all, False
+        try:
+            await self._read(self._wanted(scanned, news, wants_all=wants_all), news)
+        except BaseException:
+            self._wants_all = self._wants_all or wants_all
+            raise
+
+    def _wanted(self, scanned: dict[str, None], news: dict[str, bool], *, wants_all: bool) -> list[str]:
+        """The keys to read now."""
+        keys = keys_to_read(self._registry, list(self._registry.config.services), {})
+        most = _READ_BEHIND if self._is_listening else _READ
+        if wants_all or len(keys) <= most:
+            return list(dict.fromkeys([*keys, *scanned]))
+        start = self._turn % len(keys)
+        self._turn = start + most
+        turns = [*keys[start : start + most], *keys[: max(0, start + most - len(keys))]]
+        entries = self._registry.entries
+        new = (key for key in scanned if key not in entries)
+        return list(dict.fromkeys([*self._registry.due(), *turns, *new, *news]))
 
     async def _look_at_news(self) -> None:
         news, self._news = self._news, {}
@@ -157,6 +189,7 @@ class RedisWatch:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
         if is_another or self._is_replica or (self._answered and time.monotonic() - self._answered > _GAP):
             self._registry.new_life()
+            self._wants_all = True
         self._server = server or self._server
 
     async def _ask_server(self) -> tuple[str, bool]:
@@ -182,7 +215,7 @@ class RedisWatch:
                 if len(found) >= _MOST_KEYS:
                     break
             return found
-        for _ in range(_SCANS):
+        for _ in range(1 if self._is_listening and not self._wants_all else _SCANS):
             self._cursor, keys = await self._redis.scan(self._cursor, match="service:*", count=_SCAN_COUNT)
             for key in keys:
                 self._come_upon(found, key)
@@ -224,7 +257,9 @@ class RedisWatch:
 
     def _take(self, key: str, value: Any, left: int) -> None:
         text = b"\xff" if isinstance(value, Exception) else value  # a list or the like, which cannot be read as text
-        self._registry.read(key, text, left / 1000 if left >= 0 else math.inf)
+        seconds = left / 1000 if left >= 0 else math.inf
+        if not self._registry.still_says(key, text, seconds):
+            self._registry.read(key, text, seconds)
 
     # ---- notifications
 
@@ -248,12 +283,14 @@ class RedisWatch:
             with suppress(*_refusals()):
                 await pubsub.psubscribe(_EVENTS)
             await self._have_events_sent()
+            self._is_listening, self._wants_all = self._gets_events, True  # what changed before was not reported
             self._woken.set()
             while self._servers == servers:
                 message = await pubsub.get_message(timeout=_SAME)
                 if message is not None:
                     self._heed(message)
         finally:
+            self._is_listening = False
             await pubsub.aclose()
 
     async def _have_events_sent(self) -> None:

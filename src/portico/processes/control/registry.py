@@ -67,7 +67,11 @@ class Registry:
         self._reported: dict[str, list[Found]] = {}
         self._changed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
+        self._timed: set[str] = set()
+        """The keys of instances that end by the clock of this process: those that are kept here, and lost ones."""
         self._complaints: dict[str, str] = {}
+        self._said: dict[str, int] = {}
+        """Hashes of what keys in Redis said when they were last read, of the instances that are known from there."""
         self._last_seen = dict.fromkeys(config.admitted, time.monotonic())
         """When a service that is not in the configuration last had an instance."""
         self._restore()
@@ -125,6 +129,22 @@ class Registry:
         entry.expires_at, entry.seen = (now + seconds if math.isfinite(seconds) else 0.0), self._life
         entry.ttl = max(seconds, known.ttl if known else 0.0) if math.isfinite(seconds) else 0.0
         self._put(entry)
+        if self.entries.get(key) is entry:
+            self._said[key] = hash(value)
+
+    def still_says(self, key: str, value: bytes, seconds: float) -> bool:
+        """Whether Redis has what it had: then the instance is known for so many `seconds` more."""
+        entry = self.entries.get(key)
+        if entry is None or entry.source != "redis" or self._said.get(key) != hash(value) or not math.isfinite(seconds):
+            return False
+        entry.expires_at, entry.seen, entry.kept_until = time.monotonic() + seconds, self._life, 0.0
+        entry.ttl = max(seconds, entry.ttl)
+        return True
+
+    def due(self) -> list[str]:
+        """The keys in Redis of instances that should have expired, unless they have been heard of."""
+        now = time.monotonic()
+        return [key for key, entry in self.entries.items() if 0 < entry.expires_at <= now and entry.source == "redis"]
 
     def missing(self, key: str, *, deleted: bool, others_there: bool = False) -> None:
         """Redis does not have this key; it is `deleted` where that was reported.
@@ -138,6 +158,7 @@ class Registry:
             self._drop(key, "deregistered")
         elif entry.seen < self._life:
             if not entry.kept_until:
+                self._timed.add(key)
                 entry.kept_until = now + min(max(2 * entry.ttl, _GRACE_LEAST), _GRACE_MOST)
                 extra = {"service": entry.service, "instance": entry.url}
                 logger.warning("Redis has lost an instance; it is kept", extra=extra)
@@ -208,15 +229,20 @@ class Registry:
     def tick(self) -> None:
         """Apply the time that has passed: instances that are kept here expire, and lost ones reach their timeout."""
         now = time.monotonic()
-        for key, entry in list(self.entries.items()):
-            if entry.source == "admin" and entry.seconds_left(now) <= 0:
+        for key in list(self._timed):
+            entry = self.entries.get(key)
+            if entry is None or not (entry.source == "admin" or entry.kept_until):
+                self._timed.discard(key)
+            elif entry.source == "admin" and entry.seconds_left(now) <= 0:
                 self._drop(key, "expired")
             elif entry.kept_until and self.up and now >= entry.kept_until and self._is_given_up(entry):
                 self._drop(key, "lost by Redis, and not registered again")
         if self.config.discover is not None:
             forget = now - self.config.discover.forget_after
-            names = {entry.service for entry in self.entries.values()}
-            old = [name for name, seen in self._last_seen.items() if name not in names and seen < forget]
+            old = [name for name, seen in self._last_seen.items() if seen < forget]
+            if old:
+                names = {entry.service for entry in self.entries.values()}
+                old = [name for name in old if name not in names]
             for name in old:
                 del self._last_seen[name]
             if old:
@@ -253,6 +279,8 @@ class Registry:
             self._complain("service:*", _TOO_MANY)
             return
         self.entries[key] = entry
+        if entry.source == "admin":
+            self._timed.add(key)
         if known is None or not known.describes(entry):
             extra = {"service": entry.service, "instance": entry.url, **_id(entry), "from": entry.source}
             logger.info("instance %s", "registered" if known is None else "changed", extra=extra)
@@ -261,6 +289,7 @@ class Registry:
 
     def _drop(self, key: str, reason: str) -> None:
         entry = self.entries.pop(key)
+        self._said.pop(key, None)
         extra = {"service": entry.service, "instance": entry.url, **_id(entry), "reason": reason}
         logger.info("instance gone", extra=extra)
         self._changed.add(entry.service)
@@ -328,6 +357,7 @@ class Registry:
                 entry.expires_at = now + entry.ttl
             if self.wanted(entry.service) == entry.source and self._objection(entry) is None:
                 self.entries[entry.key] = entry
+                self._timed.add(entry.key)
         for name, found in self.found().items():
             self._reported[name] = found
             self._listeners.discovered(name, found)

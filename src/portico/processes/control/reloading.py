@@ -206,14 +206,15 @@ class Reloading:
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)
 
-    async def in_time(self, read: Callable[[], Config]) -> Config:
+    async def in_time(self, read: Callable[[], Config], timeout: float | None = None) -> Config:
         """Read in a thread: health checks and endpoints go on meanwhile. Raises what `read` raises, and ReloadError."""
+        timeout = timeout or _READ_TIMEOUT
         try:
-            async with asyncio.timeout(_READ_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 config = await asyncio.to_thread(read)
         except TimeoutError:
             raise ReloadError(
-                f"the configuration was not read within {_READ_TIMEOUT:g} s: does a policy wait while it is imported? "
+                f"the configuration was not read within {timeout:g} s: does a policy wait while it is imported? "
                 "Reloads wait until it is done; where it never is, repair it and restart the gateway"
             ) from None
         return config.admitting(self._state.discovery.registry.admitted(config)) if config.discover else config

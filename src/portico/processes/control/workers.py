@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -185,6 +185,11 @@ class Workers:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
         self._health = {key: states[key] for key in self._health if key in states}
 
+    def forget_health(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Drop the health of instances that are checked no more."""
+        for identity in gone:
+            self._health.pop(identity, None)
+
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker uses `generation`; returns those that do not, each with the reason."""
         await self._wait_until(lambda: all(self._generation(each) >= generation for each in self._writers), timeout)
@@ -256,9 +261,10 @@ class Workers:
         asked = [worker for worker in self._writers if worker != but and only in (None, worker)]
         answers = {(worker, number): loop.create_future() for worker in asked}
         self._waiting |= answers
-        message = question(number)
-        for worker in asked:
-            channel.send(self._writers[worker], message)
+        if only is None:
+            self.send(question(number), but=but)
+        else:
+            self.send_to(only, question(number))
         try:
             if answers:
                 await asyncio.wait(answers.values(), timeout=timeout)

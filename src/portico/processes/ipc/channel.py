@@ -182,11 +182,12 @@ class Explain(msgspec.Struct, tag=True):
 
 
 class Explained(msgspec.Struct, tag=True):
-    """An `Explanation` as JSON, or in `problem` why there can be no such request."""
+    """An `Explanation` as JSON, or in `problem` why there can be no such request, or `is_busy` why not now."""
 
     number: int
     explanation: bytes
     problem: str = ""
+    is_busy: bool = False
 
 
 class SharedSwept(msgspec.Struct, tag=True):

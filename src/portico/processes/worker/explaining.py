@@ -60,7 +60,7 @@ class Explaining:
         except ValueError as error:
             return channel.Explained(wanted.number, b"", str(error))
         if explanation is None:
-            return channel.Explained(wanted.number, b"", _BUSY.detail)
+            return channel.Explained(wanted.number, b"", _BUSY.detail, is_busy=True)
         return channel.Explained(wanted.number, explanation)
 
     # ---- to clients that ask for themselves: `Explains` in proxy/aside.py

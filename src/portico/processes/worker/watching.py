@@ -16,9 +16,9 @@ from portico.observe.access_log import AccessRecord, Log
 from portico.observe.record_filter import RecordFilter
 from portico.processes.ipc import channel
 
-_INTERVAL: Final = 0.1
+_INTERVAL: Final = 0.2
 """Seconds between two messages."""
-_COUNTS_EVERY: Final = 10
+_COUNTS_EVERY: Final = 5
 """Of so many messages one has counts."""
 _TOGETHER: Final = 256
 """Records that are looked at together, sooner than at the end of the interval."""

@@ -295,8 +295,12 @@ class Router(Generic[T]):
             yield from ((rule, depth, False) for rule in others.values())
 
     def rules(self) -> Iterator[Rule[T]]:
-        """All of them."""
-        return iter({id(part): part for part in self.parts() if isinstance(part, Rule)}.values())
+        """All of them, each once."""
+        seen: set[int] = set()
+        for part in self.parts():
+            if isinstance(part, Rule) and id(part) not in seen:
+                seen.add(id(part))
+                yield part
 
     def places(self, segments: Sequence[bytes]) -> list[tuple[_Node[T], int]]:
         """The nodes whose rules are for this path, in the order in which they are asked, each with its depth."""

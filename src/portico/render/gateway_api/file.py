@@ -223,7 +223,7 @@ def _rules(
     rules: Rules, routes: Sequence[ResolvedRoute], variants: Mapping[str, Sequence[ResolvedRoute]], losses: Losses
 ) -> list[list[Noted]]:
     """The rules of routes, those for one path together."""
-    matchers = [replace(next(matchers_of(route)), hosts=()) for route in routes]
+    matchers = [rules.wide(replace(next(matchers_of(route)), hosts=())) for route in routes]
     turn = {matcher.route.name: -at for at, matcher in enumerate(matchers)}
     ordered = settled(matchers, lambda matcher: _order(matcher, turn))
     for first, second in ordered.unsettled:

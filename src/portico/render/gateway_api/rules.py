@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from portico.config import KEEP, Config, RedirectSettings, ResolvedRoute
@@ -14,17 +14,19 @@ from portico.config.services import preserved
 from portico.core.conditions import is_value_pattern
 from portico.core.placeholders import PATH, names_in
 from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
-from portico.render.expressions import expression_of, value_expression
+from portico.render.expressions import expression_of, literal, value_expression
 from portico.render.gateway_api.backends import Backends
 from portico.render.gateway_api.filters import METHODS, filters_of
 from portico.render.gateway_api.names import is_hostname
 from portico.render.losses import Losses
-from portico.render.policies import guards_of, policy_path
+from portico.render.policies import guards_of, is_guarded, policy_path
 from portico.render.precedence import Matcher
 from portico.render.yaml_text import Noted
 
 _PATH: Final = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_MOST: Final = 16
+"""Conditions of one kind."""
 _LONGEST: Final = 1024
 """Letters of a path or an expression."""
 _USUAL_RESPONSE: Final = 30.0
@@ -56,8 +58,12 @@ class Rules:
         try:
             found = [*self._rules(route, [route, *others], conditions, methods)]
         except ValueError as error:
-            self.losses.add(_place(route, "path"), f"{error}: the route is left out")
-            return []
+            if not is_guarded(route):
+                self.losses.add(_place(route, "path"), f"{error}: the route is left out")
+                return []
+            self.losses.add(_place(route, "path"), f"{error}: the route is closed, with what is beside it")
+            rule = {"backendRefs": self.backends.closed()}
+            found = [*self._each(_around(route), conditions, methods, rule, None)]
         again = ", once more: for requests that another route would take" if matcher.is_copy else ""
         kind = "default route" if route.is_default else "route"
         return [Noted(f"{kind} {route.name}{again}{note}", rule) for note, rule in found]
@@ -133,6 +139,17 @@ class Rules:
 
     # ---- what a rule takes
 
+    def wide(self, matcher: Matcher) -> Matcher:
+        """The matcher, or that of all requests for its path: no other route gets what a guarded one would refuse."""
+        route = matcher.route
+        fields = (*matcher.headers, *matcher.query)
+        is_said = {*matcher.methods} <= {*METHODS} and max(len(matcher.headers), len(matcher.query)) <= _MOST
+        if not is_guarded(route) or (is_said and all(_is_said(name, value) for name, value in fields)):
+            return matcher
+        why = "the Gateway API has no words for what this guarded route asks for: it is closed, with all of its path"
+        self.losses.add(route.source, why)
+        return replace(matcher, methods=(), headers=(), query=())
+
     def _methods(self, matcher: Matcher) -> list[str] | None:
         methods = [each for each in matcher.methods if each in METHODS]
         if len(methods) < len(matcher.methods) and not matcher.is_copy:
@@ -156,7 +173,7 @@ class Rules:
         for key, name_of, conditions in (("headers", "headers", headers), ("queryParams", "query", query)):
             for name, value in conditions:
                 place = (*route.source, name_of, name) if at is None else at
-                if not _NAME.fullmatch(name) or value == "" or len(conditions) > 16:
+                if not _is_said(name, value) or len(conditions) > _MOST:
                     self.losses.add(place, "the Gateway API has no words for this condition: the route is left out")
                     return None
                 said: dict[str, Any] = {"name": name, "value": value}
@@ -256,7 +273,23 @@ class Rules:
         return {**body, "statusCode": route.answer.status}, [*_changed(route, to.path)]
 
 
+def _is_said(name: str, value: str | bool) -> bool:
+    """Whether the API has words for a condition."""
+    return _NAME.fullmatch(name) is not None and value != ""
+
+
 # ---- paths
+
+
+def _around(route: ResolvedRoute) -> dict[str, Any]:
+    """A match for the paths of a route that is closed, and for what cannot be told from them."""
+    path = pattern_of(route.path).prefix if is_pattern(route.path) else literal_of(route.path)
+    expression = f"^{literal(path)}(?:/.*)?$"
+    if not is_pattern(route.path) and len(expression) <= _LONGEST:
+        return {"type": "RegularExpression", "value": expression}
+    while path != "/" and (not _PATH.fullmatch(path) or len(path) > _LONGEST):
+        path = path.rpartition("/")[0] or "/"
+    return {"type": "PathPrefix", "value": path}
 
 
 def _matches(route: ResolvedRoute) -> list[Pair]:

@@ -25,7 +25,7 @@ def field_values(
     found = {}
     for name, condition in matcher.headers if conditions is None else conditions:
         place = (*matcher.route.source, "headers", name) if at is None else at
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name.lower() == "host":
+        if not _is_name(name):
             losses.add(place, f"Kong asks for no field of the name {name}: this route is left out")
             return None
         text = _value(losses, condition, place)
@@ -37,6 +37,15 @@ def field_values(
     return found
 
 
+def can_be_asked(headers: Sequence[tuple[str, str | bool]]) -> bool:
+    """Whether Kong has words for all of these."""
+    return all(_is_name(name) and _expression_of(condition) is not None for name, condition in headers)
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None and name.lower() != "host"
+
+
 def ignores_case(condition: str | bool) -> bool:
     """Whether Kong finds a condition met by values that differ from it in case alone."""
     if condition is True or str(condition).startswith("~* "):
@@ -46,19 +55,25 @@ def ignores_case(condition: str | bool) -> bool:
 
 
 def _value(losses: Losses, condition: str | bool, at: KeyPath) -> str | None:
+    found = _expression_of(condition)
+    if found is None:
+        why = "Kong lowers the letters of an expression, after which this is none"
+        if not is_value_pattern(str(condition)):
+            why = "Kong takes no empty value, and one that begins with ~* for an expression"
+        losses.add(at, f"{why}: this route is left out")
+    return found
+
+
+def _expression_of(condition: str | bool) -> str | None:
+    """A value as Kong compares it; None where it cannot."""
     if condition is True:
         return "~*.*"
     text = str(condition)
     if not is_value_pattern(text):
-        if text.startswith("~*"):
-            losses.add(at, "Kong takes a value that begins with ~* for an expression: this route is left out")
-            return None
-        return text
-    expression = value_expression(f"~ {text.partition(' ')[2]}")  # whatever the case
-    lowered = expression.lower()
+        return text if text and not text.startswith("~*") else None
+    lowered = value_expression(f"~ {text.partition(' ')[2]}").lower()  # whatever the case
     try:
         re.compile(lowered)
     except re.error:
-        losses.add(at, "Kong lowers the letters of an expression, after which this is none: this route is left out")
         return None
     return f"~*{lowered}"

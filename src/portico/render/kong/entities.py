@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from portico.config import Config, ResolvedRoute
@@ -13,13 +13,13 @@ from portico.core.route_paths import literal_of
 from portico.render.expressions import literal
 from portico.render.kong.answers import answering, closed, own_answer
 from portico.render.kong.auth import Credentials, closing
-from portico.render.kong.conditions import field_values, ignores_case
+from portico.render.kong.conditions import can_be_asked, field_values, ignores_case
 from portico.render.kong.names import Names
-from portico.render.kong.paths import EXACT, Paths, order, paths_of, priorities_of
+from portico.render.kong.paths import CLOSED, EXACT, Paths, closed_paths, order, paths_of, priorities_of
 from portico.render.kong.plugins import Plugins, plugins_of, size_limit
 from portico.render.kong.services import ServiceKey, Services
 from portico.render.losses import Losses
-from portico.render.policies import guards_of
+from portico.render.policies import is_guarded
 from portico.render.precedence import Matcher, behind, in_order, matchers_of, settled
 from portico.render.sites import is_open, own_paths, sites_of
 from portico.render.yaml_text import Noted
@@ -88,6 +88,10 @@ class Entities:
                 plugins.set("request-termination", own_answer(said))
                 self._routes.setdefault(None, []).append(_Written(body, "the gateway's own", plugins, is_own=True))
 
+    def close(self, reasons: Mapping[str, str]) -> None:
+        """Routes are closed, by their names, for these reasons."""
+        self._closed.update(reasons)
+
     def add_all(self, routes: Sequence[ResolvedRoute]) -> None:
         """All routes, in the order in which they are written."""
         variants: dict[str, list[ResolvedRoute]] = {}
@@ -97,6 +101,7 @@ class Entities:
         said = [route for route in routes if not route.is_variant and self._can_be_asked(route)]
         matchers = in_order(matcher for route in said for matcher in matchers_of(route))
         priorities = priorities_of(matchers)
+        matchers = [self._wide(matcher, priorities) for matcher in matchers]
         found = settled(matchers, lambda matcher: order(matcher, priorities))
         for first, second in found.unsettled:
             why = f"for a request that is of the route {second.route.name} as well, Kong may take that one"
@@ -113,6 +118,17 @@ class Entities:
             own = sorted(of_route.get(route.name, ()), key=lambda matcher: matcher.is_copy)
             self._add(route, own, priorities.get(route.name, 0), variants.get(route.name, []))
 
+    def _wide(self, matcher: Matcher, priorities: dict[str, int]) -> Matcher:
+        """The matcher, or one that is closed whatever the fields: no other route gets what a guarded one refuses."""
+        route = matcher.route
+        if can_be_asked(matcher.headers) or not is_guarded(route):
+            return matcher
+        why = "Kong cannot ask for these fields: this route is guarded, and closed with all of its path"
+        self.losses.add((*route.source, "headers"), why)
+        self._closed[route.name] = "Kong cannot ask for its fields"
+        priorities.setdefault(route.name, CLOSED)
+        return replace(matcher, headers=())
+
     def _list_without_case(self, matchers: Sequence[Matcher]) -> None:
         """Routes of whose requests another one takes those that differ in case alone."""
         for first in matchers:
@@ -128,7 +144,7 @@ class Entities:
         if not route.query:
             return True
         at = (*route.source, "query")
-        if guards_of(route) or route.policies.get("ip_filter", (None, ""))[0]:
+        if is_guarded(route):
             self.losses.add(at, "Kong asks for no parameters of the query: this route is closed, with all of its path")
             self._closed[route.name] = "Kong asks for no parameters of the query"
             return True
@@ -143,8 +159,12 @@ class Entities:
         try:
             paths = paths_of(route, priority)
         except ValueError as error:
-            self.losses.add((*route.source, "path"), f"{error}: the route is left out")
-            return
+            if not is_guarded(route):
+                self.losses.add((*route.source, "path"), f"{error}: the route is left out")
+                return
+            self.losses.add((*route.source, "path"), f"{error}: the route is guarded, and closed")
+            self._closed[route.name] = str(error)
+            paths = closed_paths(route, priority)
         for matcher in matchers:
             headers = field_values(self.losses, matcher)
             if headers is not None:

@@ -10,6 +10,7 @@ from portico.render.kong.entities import Entities
 from portico.render.kong.keys import TABLE
 from portico.render.losses import Losses, Rendering
 from portico.render.otherwise import Otherwise, concerning, head
+from portico.render.policies import is_guarded
 from portico.render.written import unsaid
 from portico.render.yaml_text import document
 
@@ -50,25 +51,38 @@ def render_kong(config: Config) -> Rendering:
         losses.add(path, why)
     entities = Entities(config, losses, https_only=_is_https_only(config.gateway.listeners))
     entities.add_own()
-    entities.add_all(_served(config, losses))
+    served, closed = _served(config, losses)
+    entities.close(closed)
+    entities.add_all(served)
     otherwise = concerning(config, _OTHERWISE)
     first = "\n".join([_HEAD, *_environment(config), "", *head("Kong", otherwise)])
     text = document(entities.tree(), first, spaced=True)
     return Rendering({"kong.yaml": text}, losses.all(), otherwise=otherwise)
 
 
-def _served(config: Config, losses: Losses) -> list[ResolvedRoute]:
-    """The routes that every listener has. Kong shows its routes on all ports: one that not all have is left out."""
+def _served(config: Config, losses: Losses) -> tuple[list[ResolvedRoute], dict[str, str]]:
+    """The routes that are written, and why some are closed. Kong shows its routes on all ports.
+
+    One that some listeners do not have is left out: its requests go where they go there. That must not lead around a
+    guard, or what a route answers itself: such a route is closed instead.
+    """
     listeners = config.gateway.listeners
     if len(listeners) < 2:
-        return [*config.served_by(listeners[0])]
+        return [*config.served_by(listeners[0])], {}
     shown = [{route.name for route in config.served_by(listener)} for listener in listeners]
     everywhere = set.intersection(*shown)
+    served, closed = [], {}
     for route in config.all_routes:
-        if route.name not in everywhere:
+        if route.name in everywhere:
+            served.append(route)
+        elif is_guarded(route) or route.answer is not None or route.maintenance is not None:
+            served.append(route)
+            closed[route.name] = "Kong shows a route on all its ports, and some listeners do not have this one"
+            losses.add(route.source, f"{closed[route.name]}: it is closed and answers 503")
+        else:
             why = "Kong shows a route on all its ports: this one, which some listeners do not have, is left out"
             losses.add(route.source, why)
-    return [route for route in config.all_routes if route.name in everywhere]
+    return served, closed
 
 
 def _is_https_only(listeners: tuple[ListenerSettings, ...]) -> bool:

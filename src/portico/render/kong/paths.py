@@ -58,11 +58,28 @@ class Paths:
 
 def paths_of(route: ResolvedRoute, priority: int) -> Paths:
     """Those of a route; `priority` is what an expression has. Raises ValueError where Kong has no words for it."""
-    if route.query and not is_exact(route.path) and not is_pattern(route.path):
-        return Paths((f"~{_anchored('' if route.path == '/' else route.path)}(?:/|$)",), strip=False, priority=CLOSED)
+    if (route.query or priority == CLOSED) and not is_exact(route.path) and not is_pattern(route.path):
+        return _closed(route.path)
     if is_exact(route.path):
         return _exact(route, literal_of(route.path), priority)
     return _of_pattern(route, priority) if is_pattern(route.path) else _prefix(route)
+
+
+def closed_paths(route: ResolvedRoute, priority: int) -> Paths:
+    """Those of a route that is closed for want of words: all that cannot be told from its paths is closed with it."""
+    if is_pattern(route.path):
+        return Paths((f"~{expression_of(route.path)}",), strip=False, priority=priority)
+    path = literal_of(route.path)
+    while True:
+        try:
+            return _closed(path)
+        except ValueError:
+            path = path.rpartition("/")[0] or "/"
+
+
+def _closed(path: str) -> Paths:
+    """All at and below a path, before all prefixes."""
+    return Paths((f"~{_anchored('' if path == '/' else path)}(?:/|$)",), strip=False, priority=CLOSED)
 
 
 def _exact(route: ResolvedRoute, path: str, priority: int) -> Paths:
@@ -145,13 +162,13 @@ def priorities_of(matchers: Sequence[Matcher]) -> dict[str, int]:
 
 
 def order(matcher: Matcher, priorities: dict[str, int]) -> tuple[Any, ...]:
-    """Kong asks the route with the greatest one first."""
+    """Kong asks the route with the greatest one first; a prefix that has a priority is closed with all of its path."""
     weight = 1 + bool(matcher.hosts) + bool(matcher.methods) + bool(matcher.headers)
     plain = bool(matcher.hosts) and not any("*" in host for host in matcher.hosts)
     path = matcher.route.path
     if is_exact(path) or is_pattern(path):
         place = (1, priorities[matcher.route.name], 0)
-    elif matcher.route.query:
+    elif matcher.route.query or matcher.route.name in priorities:
         place = (1, CLOSED, 0)
     elif _is_expression(matcher.route):
         place = (1, 0, 0)

@@ -65,7 +65,7 @@ _OTHERWISE: Final[Otherwise] = (
     ("prefix", "redirects of a service that name an instance by its address are not rewritten"),
     ("prefix", "browsers at a bare prefix are redirected to its slash before anything is checked"),
     ("fields", "of a field that comes twice, on which a route depends, the first line counts; Portico answers 400"),
-    ("guards", "Authorization that comes twice is refused with 400"),
+    ("", "Authorization that comes twice is refused with 400"),
     (
         "deny",
         "deny compares paths decoded and with doubled slashes made one; a service gets that line alone of a field"
@@ -82,6 +82,7 @@ _OTHERWISE: Final[Otherwise] = (
         "mirror",
         "a copy of a request is made once all of its body is there, and the next request on a connection waits for it",
     ),
+    ("auth", "a claim that a token has twice is no reason to refuse it: the last one counts"),
     ("rate_limit", "limits count IPv6 clients by their address, not by their /64"),
 )
 _LOG = (

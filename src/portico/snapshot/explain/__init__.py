@@ -3,8 +3,8 @@
 Nothing is sent, counted, cached or logged for it.
 """
 
-from portico.snapshot.explain.explaining import explain, explain_received, located
+from portico.snapshot.explain.explaining import explain, explain_received, lines_in, located
 from portico.snapshot.explain.explanation import Explanation
 from portico.snapshot.explain.question import Question
 
-__all__ = ("Explanation", "Question", "explain", "explain_received", "located")
+__all__ = ("Explanation", "Question", "explain", "explain_received", "lines_in", "located")

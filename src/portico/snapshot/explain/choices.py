@@ -15,6 +15,7 @@ from portico.proxy.routing.versions import VersionMatches
 from portico.snapshot.explain.explanation import Chosen, Side, Split
 from portico.snapshot.split import number_of, rules_of
 
+_ALONE: Final = "it has all of the weight"
 _OPEN: Final = "each request is shared out anew, by weight"
 
 
@@ -56,7 +57,10 @@ def split_of(written: ResolvedRoute, exchange: Exchange, weights: Mapping[str, f
     """
     choice = written.split
     assert choice is not None
-    why = "" if taken is None else _ruled(choice, exchange) or _kept(written, choice, exchange)
+    why = ""
+    if taken is not None:
+        alone = [label for label, weight in weights.items() if weight] == [taken]
+        why = _ruled(choice, exchange) or (_ALONE if alone else _kept(written, choice, exchange))
     sides = [Side(name=side.label, weight=weights.get(side.label, 0.0)) for side in choice.sides]
     return Split(side=taken if why else None, why=why or _OPEN, sides=sides)
 

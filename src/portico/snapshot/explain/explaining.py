@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from portico.config import Config
 from portico.config.problems import Finding
@@ -14,6 +14,7 @@ from portico.core.errors import MessageError, Refusal
 from portico.core.exchange import Client, Exchange
 from portico.core.messages import RequestHead
 from portico.core.paths import segments_of
+from portico.core.slices import in_slices
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.redirect import Redirect
@@ -28,6 +29,8 @@ from portico.snapshot.explain.routing import Routing, nearest
 from portico.snapshot.explain.stream import Unsent
 from portico.snapshot.explain.written import Written
 
+Where: TypeAlias = Callable[[Sequence[str | int]], str | None]
+"""File and line of what stands at a path of keys, if they are known."""
 MOST: Final = 10
 """Routes that are named beside the one that takes the request, the nearest ones."""
 
@@ -100,7 +103,7 @@ class _Explaining:
         explanation["request"]["client_ip"] = exchange.client_ip
         written = Written(config.all_routes, config.gateway.listeners)
         routing = Routing(gateway.snapshot.matcher, self.snapshot.all_matchers, written, listener)
-        routed = routing.route(exchange, request, explanation, self.most)
+        routed = await in_slices(routing.routing(exchange, request, explanation, self.most))
         if routed is None:
             now = time.monotonic()
             explanation["answer"] = answered_at_once(client, lambda end: gateway.begin(end, request, content, now))
@@ -201,17 +204,24 @@ def _ended(said: Explanation) -> Explanation:
     """What comes of all that."""
     answer = said["answer"]
     said["nearest"] = nearest(said)
-    if said["head"] is not None and said["path"] is not None:
-        said["path"]["service"] = said["head"].split(" ", 2)[1]
     if answer is not None and said["outcome"] != "unknown":
         said["outcome"] = "answered" if answer["reason"] is None else "refused"
     return said
 
 
-def located(said: Explanation, config: Config) -> Explanation:
-    """The same with file and line of what it names, in the process that read the configuration."""
+def located(said: Explanation, where: Where) -> Explanation:
+    """The same with file and line of what it names, in a process that knows them."""
     for each in (said["route"], said["nearest"], *said["others"], *said["policies"]):
         if each is not None and each["source"]:
-            problem = config.problem(Finding(tuple(each["source"]), "", at_key=True))
-            each["where"] = ":".join(str(part) for part in (problem.file, problem.line) if part is not None)
+            each["where"] = where(each["source"]) or ""
     return said
+
+
+def lines_in(config: Config) -> Where:
+    """The lines of a configuration, in the process that has read it."""
+
+    def where(path: Sequence[str | int]) -> str | None:
+        problem = config.problem(Finding(tuple(path), "", at_key=True))
+        return ":".join(str(part) for part in (problem.file, problem.line) if part is not None)
+
+    return where

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
-from typing import Final
+from typing import Final, NamedTuple
 
+from portico.core.slices import Steps
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.router import Rule, takes_host
 from portico.snapshot.explain.asking import Answered, Request, conditions, path_condition
@@ -48,20 +49,32 @@ class Candidate:
     """Those that serve it, where this one does not."""
 
 
+class _Ranked(NamedTuple):
+    distance: float
+    order: int
+    candidate: Candidate
+
+
 class Losing:
     """All rules that might have taken a request, and what each says of it."""
 
-    def __init__(self, matcher: Matcher, others: Iterable[Matcher], asked: Request, written: Written) -> None:
-        """`others` are the matchers of listeners that have other routes."""
+    def __init__(self, asked: Request, written: Written) -> None:
         self.asked, self.written = asked, written
-        self.candidates = [*self._of(matcher)]
+        self.candidates: list[Candidate] = []
+
+    def gathering(self, matcher: Matcher, others: Iterable[Matcher]) -> Steps[None]:
+        """Find them in steps; `others` are the matchers of listeners that have other routes."""
+        for each in self._of(matcher):
+            self.candidates.append(each)
+            yield
         here = {each.rule.target.name for each in self.candidates}
         for other in others:
-            for each in self._of(other):
+            for each in self._of(other) if other.router is not matcher.router else ():
                 name = each.rule.target.name
-                if name not in here and name in written.routes:
-                    listeners = written.serving(name)
+                if name not in here and name in self.written.routes:
+                    listeners = self.written.serving(name)
                     self.candidates.append(Candidate(each.rule, each.turn, each.takes_host, listeners))
+                yield
 
     def _of(self, matcher: Matcher) -> Iterator[Candidate]:
         asked, router = self.asked, matcher.router
@@ -85,28 +98,28 @@ class Losing:
         """The conditions of a rule that takes it."""
         return [self._path(candidate), *self._answers(candidate)]
 
-    def lost(self, winner: Candidate | None, most: int) -> tuple[list[Lost], dict[Condition, int]]:
-        """The `most` that are nearest, and how many others there are, by what they lost by.
+    def losing(self, winner: Candidate | None, most: int) -> Steps[tuple[list[Lost], dict[Condition, int]]]:
+        """In steps, the `most` that are nearest, and how many others there are, by what they lost by.
 
         Endpoints of the gateway's own are named where they are near, and not counted.
         """
-        best: dict[str, tuple[float, int, Candidate]] = {}
+        best: dict[str, _Ranked] = {}
         for each in self.candidates:
             name = each.rule.target.name
-            if winner is not None and each.rule.target is winner.rule.target:
-                continue
-            entry = (self._distance(each), self.written.order.get(name, len(self.written.order)), each)
-            if name not in best or entry[:2] < best[name][:2]:
-                best[name] = entry
-        near = (entry for name, entry in best.items() if name in self.written.routes or entry[0] < _NEAR)
-        nearest = nsmallest(most, near, key=lambda entry: entry[:2])
-        named = [self._lost(each, winner) for _, _, each in nearest]
-        rest = Counter(
-            self._condition(each)
-            for name, (_, _, each) in best.items()
-            if name in self.written.routes and not any(name == lost["name"] for lost in named)
-        )
-        return named, dict(rest)
+            if winner is None or each.rule.target is not winner.rule.target:
+                ranked = _Ranked(self._distance(each), self.written.order.get(name, -1), each)
+                if name not in best or ranked[:2] < best[name][:2]:
+                    best[name] = ranked
+            yield
+        near = (ranked for name, ranked in best.items() if name in self.written.routes or ranked.distance < _NEAR)
+        nearest = nsmallest(most, near, key=lambda ranked: ranked[:2])
+        named = {ranked.candidate.rule.target.name: self._lost(ranked.candidate, winner) for ranked in nearest}
+        rest: Counter[Condition] = Counter()
+        for name, ranked in best.items():
+            if name in self.written.routes and name not in named:
+                rest[self._condition(ranked.candidate)] += 1
+            yield
+        return [*named.values()], dict(rest)
 
     def named(self, target: Target, says: str) -> Lost:
         """What is said of one that would take the request by its path, and does not."""
@@ -174,17 +187,21 @@ class Losing:
     def _distance(self, candidate: Candidate) -> float:
         """How far it is from taking the request: about 1 where one condition fails."""
         path, agreed = self._path_distance(candidate)
-        failing = [answer for answer in self._answers(candidate) if not answer.is_met]
         listener = _WRONG if candidate.listeners is not None else 0.0
-        rest = sum(self._cost(candidate, answer) for answer in failing)
+        if candidate.turn is None:  # of another path nothing else is asked: many values may take their time
+            rest = 0.0 if candidate.takes_host else self._host_distance(candidate)
+        else:
+            rest = sum(
+                self._host_distance(candidate) if answer.condition == "host" else _WRONG
+                for answer in self._answers(candidate)
+                if not answer.is_met
+            )
         return path + listener + rest - _AGREEING * agreed / max(len(self.asked.path), 1)
 
-    def _cost(self, candidate: Candidate, failed: Answered) -> float:
-        if failed.condition == "host":
-            hosts = (host.removeprefix("*.") for host in candidate.rule.hosts)
-            wrong = min(differing(self.asked.host, host) for host in hosts)
-            return _OTHER_HOST + min(wrong, _MOST_OF_HOST) / 10
-        return _WRONG
+    def _host_distance(self, candidate: Candidate) -> float:
+        hosts = (host.removeprefix("*.") for host in candidate.rule.hosts)
+        wrong = min(differing(self.asked.host, host) for host in hosts)
+        return _OTHER_HOST + min(wrong, _MOST_OF_HOST) / 10
 
     def _path_distance(self, candidate: Candidate) -> tuple[float, int]:
         """That of the path, and how many letters agree."""

@@ -193,6 +193,9 @@ class _Passing:
             yield "what comes of it depends on the body, which is not known"
         if self.ends.head is not None:
             yield "X-Request-ID and traceparent are made for each request, as are the times and ids of signatures"
+        shared = self.building.shared_limits
+        if shared is not None and shared.fallbacks:
+            yield "Redis does not answer, so that limits go by their fallback"
         for mirror in () if written is None else written.mirrors:
             yield f"{100 * mirror.share:g} % of the requests are copied for {mirror.service}"
         for failover, _ in () if written is None else written.failovers:

@@ -14,6 +14,7 @@ from portico.core.exchange import Exchange
 from portico.core.slices import at_once
 from portico.observe.metrics import Metrics
 from portico.policies import Hooks, Policy
+from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.peeked import PeekedState
 from portico.policies.plugins.hooks import PluginHooks
 from portico.policies.plugins.lifecycle import Placed, PluginSet
@@ -82,6 +83,11 @@ class Rebuilding(SnapshotBuilder):
         own._shared, own._coming, own._splits, own.used = {}, Coming(), {}, {}
         own._made, own.labels = own._label, {}
         return own
+
+    @property
+    def shared_limits(self) -> SharedLimits | None:
+        """What is asked of Redis, if limits are counted there."""
+        return self._counting.shared
 
     def matcher(self, route: str, config: Config, listener: ListenerSettings) -> tuple[Matcher, ResolvedRoute | None]:
         """What finds the route of this name and no other, and what is written of it; that is None for an endpoint."""

@@ -10,6 +10,7 @@ from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, RouteMatch
 from portico.core.messages import RequestHead
 from portico.core.paths import segments_of
+from portico.core.slices import Steps
 from portico.proxy.routing.matcher import HiddenRouteError, Matcher
 from portico.snapshot.explain.answers import answered
 from portico.snapshot.explain.asking import Request, met
@@ -33,38 +34,47 @@ class Routing:
         self.matcher, self.others = matcher, others
         self.written, self.listener = written, listener
 
-    def route(self, exchange: Exchange, request: RequestHead, said: Explanation, most: int) -> Routed | None:
-        """Say of a request which route takes it; None where its policies are not asked, since it is answered before."""
+    def routing(self, exchange: Exchange, request: RequestHead, said: Explanation, most: int) -> Steps[Routed | None]:
+        """Say of a request, in steps, which route takes it.
+
+        The result is None where its policies are not asked, since it is answered before.
+        """
         path, mark, query = request.target.partition(b"?")
         exchange.query, exchange.match = mark + query, RouteMatch.nowhere(path)
-        try:
-            found = self.matcher.find(request, path)
-            preflight = self.matcher.preflighted(request) if isinstance(found, RouteMatch) else None
-        except MessageError as error:
-            said["answer"] = answered(Refusal(error.reason, error.detail))
-            if (losing := self._losing(request, path, None)) is not None:
-                self._refused(losing, error, said, most)
-            return None
+        found, preflight = self._look_up(request, path)
+        losing = yield from self._losing(request, path, preflight)
         said["request"]["preflight_for"] = None if preflight is None else shown(preflight)
         if preflight is None and request.method == b"OPTIONS" and {*request.fields.names} >= _PREFLIGHT:
-            said["notes"].append("a preflight takes the route of the request that it asks about where that has cors")
-        losing = self._losing(request, path, preflight) if path != b"*" else None
-        if isinstance(found, Answer):
-            said["answer"] = answered(found)
-            if losing is not None:
-                said["others"], said["more"] = losing.lost(None, most)
-            return None
-        exchange.match = found
-        return self._taken(exchange, request, found, losing, said, most)
+            said["notes"].append("a preflight takes the route of the request that it is about where that has cors")
+        if isinstance(found, RouteMatch):
+            exchange.match = found
+            return (yield from self._taken(exchange, request, found, losing, said, most))
+        said["answer"] = answered(Refusal(found.reason, found.detail) if isinstance(found, MessageError) else found)
+        if losing is not None:
+            said["others"], said["more"] = yield from losing.losing(None, most)
+            if isinstance(found, HiddenRouteError):
+                self._hidden(losing, found, said, most)
+        return None
 
-    def _losing(self, request: RequestHead, path: bytes, preflight: bytes | None) -> Losing | None:
-        """All routes as they stand to it; None where its path is refused as it is."""
+    def _look_up(self, request: RequestHead, path: bytes) -> tuple[RouteMatch | Answer | MessageError, bytes | None]:
+        """What the router says, and the method that a preflight asks about."""
+        try:
+            return self.matcher.find(request, path), self.matcher.preflighted(request)
+        except MessageError as error:
+            return error, None
+
+    def _losing(self, request: RequestHead, path: bytes, preflight: bytes | None) -> Steps[Losing | None]:
+        """All routes as they stand to it; None where its path is refused as it is, or is none."""
         try:
             segments = segments_of(path)
         except MessageError:
             return None
+        if path == b"*":
+            return None
         asked = Request(request, segments, text_of(segments), preflight or request.method, self.listener)
-        return Losing(self.matcher, self.others, asked, self.written)
+        losing = Losing(asked, self.written)
+        yield from losing.gathering(self.matcher, self.others)
+        return losing
 
     def _taken(
         self,
@@ -74,14 +84,14 @@ class Routing:
         losing: Losing | None,
         said: Explanation,
         most: int,
-    ) -> Routed | None:
+    ) -> Steps[Routed | None]:
         """What is said of the route that takes it."""
         target: Target = match.route
         winner = losing.winner(target) if losing is not None else None
         written = self.written.routes.get(target.name)
         route = said["route"] = self._found(target, winner, losing, written)
         if losing is not None and winner is not None:
-            said["others"], said["more"] = losing.lost(winner, most)
+            said["others"], said["more"] = yield from losing.losing(winner, most)
         handling, refusal = match.handling, None
         if match.versions is not None:
             assert written is not None
@@ -108,11 +118,8 @@ class Routing:
         named = self.written.named(target)
         return Found(**named, service=None, conditions=conditions, version=None, split=None)
 
-    def _refused(self, losing: Losing, error: MessageError, said: Explanation, most: int) -> None:
-        """A request that is refused since it is in doubt which route it is for."""
-        said["others"], said["more"] = losing.lost(None, most)
-        if not isinstance(error, HiddenRouteError):
-            return
+    def _hidden(self, losing: Losing, error: HiddenRouteError, said: Explanation, most: int) -> None:
+        """A request that is refused since it is in doubt which of two routes it is for."""
         reading = text_of(error.reading)
         if error.reading == losing.asked.segments:
             first = "takes this method as it is written"

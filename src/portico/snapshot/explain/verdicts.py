@@ -117,8 +117,10 @@ def _changes(step: Step, before: State, after: State) -> Iterator[str]:
 
 def _of_step(step: Step) -> Iterator[str]:
     if step.asks and step.key == "plugins":
-        yield f"{', '.join(step.asks)} would be called, and is not for an explanation: what follows supposes that it "
-        "changes nothing"
+        yield (
+            f"{', '.join(step.asks)} would be called, and is not for an explanation: what follows supposes that it "
+            "changes nothing"
+        )
     elif step.asks:
         yield (
             f"{', '.join(step.asks)} would be asked, and is not for an explanation: what follows supposes that it says "

@@ -129,7 +129,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(audit_routes(state))
     app.include_router(cache_routes(state))
     app.include_router(certificate_routes(state))
-    app.include_router(explain_routes(state))
+    app.include_router(explain_routes(state, places))
     app.include_router(canary_routes(state))
     app.include_router(token_routes(state))
     app.include_router(api_key_routes(state))
@@ -145,6 +145,10 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     async def refuse_parameters(request: Request, error: RequestValidationError) -> Response:  # noqa: ARG001
         found = error.errors()[0]
         return problem(422, f"{'.'.join(map(str, found['loc'][1:]))}: {found['msg']}")
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, error: Exception) -> Response:  # noqa: ARG001 - it is raised again, and logged
+        return problem(500, "the admin API failed on this request: the event log has the traceback")
 
     guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
     admin = Audited(guard, state.audit)

@@ -11,7 +11,18 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from portico.processes.control.admin.bodies import schema_of
+from portico.processes.control.admin.configuration_models import (
+    AppliedPage,
+    HistoryEntryPage,
+    HistoryPage,
+    InvalidModel,
+    OutdatedModel,
+    PlanPage,
+    ValidPage,
+)
 from portico.processes.control.admin.guard import caller_of
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.bound import Bound
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.configuration.errors import RefusedError, described
@@ -20,7 +31,7 @@ from portico.processes.control.configuration.proposed import Sent
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 32
 _MOST: Final = 16 << 20
 """Bytes of a document: ten times one with ten thousand routes."""
 _YAML: Final = "application/yaml"
@@ -37,6 +48,19 @@ class _Rollback(msgspec.Struct, forbid_unknown_fields=True):
     why: str = ""
 
 
+_ANY_DOCUMENT: Final = {
+    _JSON: {"schema": {"type": "object", "description": "A configuration as `portico schema` describes it."}},
+    _YAML: {"schema": {"type": "string"}},
+}
+_DOCUMENT: Final[dict[str, Any]] = {
+    "response_model": None,
+    "responses": {200: {"description": "What is in force.", "content": _ANY_DOCUMENT}},
+}
+_SENT: Final = {"requestBody": {"required": True, "content": _ANY_DOCUMENT}}
+_APPLIED: Final = shows(AppliedPage, problems={412: OutdatedModel, 422: InvalidModel})
+_VALID: Final = shows(ValidPage, problems={422: InvalidModel})
+
+
 def configuration_routes(state: State) -> APIRouter:
     """The routes below `/admin/config`."""
     router = APIRouter(prefix="/admin/config", tags=["configuration"], dependencies=[Depends(Bound(_AT_ONCE))])
@@ -47,7 +71,7 @@ def configuration_routes(state: State) -> APIRouter:
 
 
 def _add_documents(router: APIRouter, state: State) -> None:
-    @router.get("", response_model=None)
+    @router.get("", **_DOCUMENT)
     async def show(request: Request, form: str | None = None) -> Response:
         """What is in force: keys and values without secrets; with `form=file`, or as YAML, the text of its file."""
         try:
@@ -61,8 +85,8 @@ def _add_documents(router: APIRouter, state: State) -> None:
         except RefusedError as error:
             return _refusal(error)
 
-    @router.put("", response_model=None)
-    @router.post("/apply", response_model=None, name="apply-by-post")
+    @router.put("", **_APPLIED, openapi_extra=_SENT)
+    @router.post("/apply", **_APPLIED, openapi_extra=_SENT, name="apply-by-post")
     async def apply(
         request: Request,
         dry_run: Annotated[bool, Query()] = False,
@@ -83,7 +107,7 @@ def _add_documents(router: APIRouter, state: State) -> None:
 
 
 def _add_trials(router: APIRouter, state: State) -> None:
-    @router.post("/validate", response_model=None)
+    @router.post("/validate", **_VALID, openapi_extra=_SENT)
     async def validate(request: Request, name: Annotated[str, Query()] = "") -> dict[str, Any] | Response:
         """Whether a document could come into force, and what in it is worth a look."""
         try:
@@ -94,7 +118,7 @@ def _add_trials(router: APIRouter, state: State) -> None:
         answer: dict[str, Any] = _called(state, name)(found)
         return answer
 
-    @router.post("/plan", response_model=None)
+    @router.post("/plan", **shows(PlanPage), openapi_extra=_SENT)
     async def plan(request: Request, name: Annotated[str, Query()] = "") -> dict[str, Any] | Response:
         """What a document would change."""
         try:
@@ -106,7 +130,7 @@ def _add_trials(router: APIRouter, state: State) -> None:
 
 
 def _add_history(router: APIRouter, state: State) -> None:
-    @router.post("/rollback", response_model=None)
+    @router.post("/rollback", **_APPLIED, openapi_extra=schema_of(_Rollback, required=False))
     async def rollback(request: Request, dry_run: Annotated[bool, Query()] = False) -> Response:
         """Have an earlier configuration come into force again."""
         try:
@@ -122,7 +146,7 @@ def _add_history(router: APIRouter, state: State) -> None:
             state.audit.record(request, "config rollback", cause.why, done.in_short)
         return _with_tag(JSONResponse(done.as_data()), done.etag, state.generation)
 
-    @router.get("/history")
+    @router.get("/history", **shows(HistoryPage))
     async def history() -> dict[str, Any]:
         """The configurations that were in force, the newest first, and where they are kept."""
         entries = await state.configuration.history()
@@ -134,7 +158,7 @@ def _add_history(router: APIRouter, state: State) -> None:
             "entries": [_entry(each) for each in entries],
         }
 
-    @router.get("/history/{number}", response_model=None)
+    @router.get("/history/{number}", **shows(HistoryEntryPage))
     async def entry(number: int) -> dict[str, Any] | Response:
         """One of them, with its text without secrets, and what it changed."""
         try:

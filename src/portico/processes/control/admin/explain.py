@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
@@ -10,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from portico.processes.control.admin.places import Places
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
@@ -19,6 +21,9 @@ from portico.snapshot.explain import located
 _AT_ONCE: Final = 8
 _TIMEOUT: Final = 5.0
 """Seconds that a worker has for it: more than its turn and an explanation take."""
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def _address(text: str) -> str:
@@ -51,7 +56,7 @@ class ExplainRequest(BaseModel):
     """Which worker is asked; unless written, any."""
 
 
-def explain_routes(state: State) -> APIRouter:
+def explain_routes(state: State, places: Places) -> APIRouter:
     """The route `/admin/explain`."""
     router = APIRouter(prefix="/admin")
 
@@ -65,13 +70,16 @@ def explain_routes(state: State) -> APIRouter:
         worker = asked.worker if asked.worker is not None else next(iter(names), None)
         if worker not in names:
             return problem(503, "no worker serves yet") if not names else problem(422, f"no worker is called {worker}")
+        texts = asked.method, asked.url, asked.listener or "", *(part for pair in asked.headers for part in pair)
+        if any(map(_SURROGATE.search, texts)):
+            return problem(422, "half of a surrogate pair is no text, and cannot be sent")
         answers = await state.workers.ask(lambda number: _question(asked, number), _TIMEOUT, only=worker)
         answer = answers.get(worker)
         if not isinstance(answer, channel.Explained):
             return problem(503, f"worker {worker} has not answered within {_TIMEOUT:g} s; try again", _SOON)
         if answer.problem:
-            return problem(422, answer.problem)
-        explanation: Any = located(msgspec.json.decode(answer.explanation), state.config)
+            return problem(503, answer.problem, _SOON) if answer.is_busy else problem(422, answer.problem)
+        explanation: Any = located(msgspec.json.decode(answer.explanation), await places.where())
         document = {"generation": state.generation, "worker": worker, **explanation}
         return Response(msgspec.json.encode(document), media_type="application/json", headers=_NOT_STORED)
 

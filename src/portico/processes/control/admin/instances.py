@@ -134,7 +134,7 @@ def all_drained(state: State, key: str) -> bool:
     if state.overrides is None:
         return False
     weights = []
-    for check in state.health.checks.values():
+    for check in state.health.of(key.partition("@")[0]):
         if check.key == key:
             said = state.overrides.get(key, check.instance.url) or Override(key, check.instance.url)
             own = check.instance.weight if said.weight is None else said.weight

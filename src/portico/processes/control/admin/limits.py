@@ -13,6 +13,7 @@ from portico.config import Config
 from portico.config.problems import KeyPath, nearest
 from portico.config.resolve import scope_path
 from portico.net.redis.connection import failures
+from portico.policies.limit_report import is_masked, shown_key
 from portico.processes.control.admin.models import Page, Shown
 from portico.processes.control.admin.openapi import shows
 from portico.processes.control.admin.places import Places
@@ -127,13 +128,14 @@ def limit_routes(state: State, places: Places) -> APIRouter:
     @router.delete("", **shows(LimitReset, 202, description="202: a worker has not confirmed it."))
     async def reset(limit: str, key: str, request: Request) -> Response:
         """Make one key of a limit whole again, wherever it is counted."""
-        state.audit.record(request, "reset limit", f"{limit} {key}")
+        state.audit.record(request, "reset limit", limit)
         try:
             done = await desk.reset(limit, key)
         except failures():
             return problem(503, "Redis, where this limit is counted, is out of reach; try again", {"Retry-After": "1"})
         if done is None:
             return problem(404, await desk.unknown(limit))
+        state.audit.record(request, "reset limit", f"{limit} {done.key}")
         return Response(done.model_dump_json(), 202 if done.late else 200, media_type="application/json")
 
     return router
@@ -171,12 +173,13 @@ class _Desk:
         meant = [each for each in _merged(reports) if each["id"] == limit]
         if not meant:
             return None
-        names = [Counted.described(each).name(key) for one in meant for each in _measures_of(one, key)]
-        if any(each["store"] == "redis" for each in meant):
-            await self._with_redis(lambda redis: redis.reset(names))
+        shared = [each for each in meant if each["store"] == "redis"]
+        if shared:
+            await self._with_redis(lambda redis: _reset(redis, shared, key))
         answers = await self._state.workers.ask(lambda number: channel.ResetLimit(number, limit, key), _TIMEOUT)
         late = sorted({*late, *(worker for worker, answer in answers.items() if answer is None)})
-        return LimitReset(generation=self._state.generation, limit=limit, key=key, late=late)
+        shown = key if is_masked(key) else shown_key(meant[0]["by"], key)
+        return LimitReset(generation=self._state.generation, limit=limit, key=shown, late=late)
 
     async def _ask(self, key: str | None, most: int) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
         answers = await self._state.workers.ask(lambda number: channel.ShowLimits(number, most, key), _TIMEOUT)
@@ -211,6 +214,15 @@ class _Desk:
             await redis.close()
 
 
+async def _reset(redis: RedisLimits, limits: Sequence[Mapping[str, Any]], key: str) -> None:
+    names = [measure.name(key) for each in limits for measure in _all_measures(each)]
+    if is_masked(key):
+        owners = {measure: each["by"] for each in limits for measure in _all_measures(each)}
+        found = await redis.find([*owners])
+        names += [name for name, measure, known in found.names if shown_key(owners[measure], known) == key]
+    await redis.reset(names)
+
+
 async def _look(redis: RedisLimits, limits: Sequence[dict[str, Any]], key: str | None, most: int) -> None:
     owners = {measure: each for each in limits for measure in _all_measures(each)}
     if key is not None:
@@ -225,7 +237,8 @@ async def _look(redis: RedisLimits, limits: Sequence[dict[str, Any]], key: str |
             each["complete"] = complete
     for entry, (_, measure, _) in zip(await asyncio.gather(*(redis.look(*name) for name in names)), names, strict=True):
         if entry is not None:
-            owners[measure]["keys"].append(entry)
+            owner = owners[measure]
+            owner["keys"].append({**entry, "key": shown_key(owner["by"], entry["key"])})
     for each in limits:
         each["keys"] = sorted(each["keys"], key=_by_what_is_left)[:most]
 

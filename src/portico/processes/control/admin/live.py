@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from portico.core.settings import DurationOrZero
 from portico.observe.record_filter import RecordFilter, numbers_of
-from portico.processes.control.admin.live_models import EventsPage
+from portico.processes.control.admin.live_models import EventsPage, LivePage
 from portico.processes.control.admin.openapi import shows
 from portico.processes.control.live.events import Kind
 from portico.processes.control.live.live import MOST
@@ -20,12 +20,6 @@ from portico.processes.control.live.watcher import EVENTS, LINES, Form
 from portico.processes.control.state import State
 
 _LINES: Final = "application/x-ndjson"
-_RECORDS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "Records of the access log, one an event or a line.",
-        "content": {form: {"schema": {"type": "string"}} for form in (EVENT_STREAM, _LINES)},
-    }
-}
 
 
 def _statuses(words: list[str]) -> list[str]:
@@ -41,7 +35,7 @@ _Accept = Annotated[str, Header()]
 class WantedExchanges(BaseModel):
     """A filter, as a query says it: one of each that is given; those in lists may be given several times."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
     service: _Words = []
     route: _Words = []
@@ -82,7 +76,7 @@ class WantedExchanges(BaseModel):
 class WantedEvents(BaseModel):
     """Which events, as a query says it."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
     kind: Annotated[list[Kind], Field(max_length=20)] = []
     """May be given several times; by default all."""
@@ -95,18 +89,29 @@ def _sorted(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({*words}))
 
 
+_EXCHANGES: Final[dict[str, Any]] = {
+    "response_model": None,
+    "responses": {
+        200: {
+            "description": "Exchanges as they end, an object each, with the fields of the access log.",
+            "content": {kind: {"schema": {"type": "string"}} for kind in (EVENT_STREAM, _LINES)},
+        }
+    },
+}
+
+
 def live_routes(state: State) -> APIRouter:
     """The routes that show what happens."""
     router = APIRouter(prefix="/admin", tags=["live"])
 
-    @router.get("/live", response_model=None)
+    @router.get("/live", **shows(LivePage, stream="The same each second."))
     async def figures(most: Annotated[int, Query(ge=1, le=10_000)] = MOST, accept: _Accept = "") -> Response:
         """Rates, latencies and errors of the last 10 seconds; each second, to those who accept `text/event-stream`."""
         if EVENT_STREAM in accept:
             return state.live.streams.response(state.live.pages(lambda: state.config, most))
         return Response(await state.live.page(state.config, most), media_type="application/json")
 
-    @router.get("/exchanges", response_model=None, response_class=Response, responses=_RECORDS)
+    @router.get("/exchanges", **_EXCHANGES)
     async def exchanges(wanted: Annotated[WantedExchanges, Query()], accept: _Accept = "") -> Response:
         """Exchanges as they end, as the access log has them: those that the query asks for, as an event stream or, to
         those who accept `application/x-ndjson`, as lines of JSON.
@@ -115,7 +120,7 @@ def live_routes(state: State) -> APIRouter:
         stream = state.live.exchanges.stream(wanted.filter(), form, wanted.limit)
         return state.live.streams.response(stream, media_type)
 
-    @router.get("/events", **shows(EventsPage))
+    @router.get("/events", **shows(EventsPage, stream="Events as they happen, an object each."))
     async def events(
         wanted: Annotated[WantedEvents, Query()],
         accept: _Accept = "",

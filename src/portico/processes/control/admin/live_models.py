@@ -2,106 +2,95 @@
 
 from __future__ import annotations
 
+from pydantic import ConfigDict
+
 from portico.processes.control.admin.models import Shown
-from portico.processes.control.live.events import Kind
 
 
 class FiguresModel(Shown):
-    """Exchanges of the last seconds; rates are numbers a second."""
+    """Rates, a second, and latencies, in milliseconds."""
 
     rate: float
     in_flight: int
-    """Those under way."""
     error_rate: float
-    """Those with a status of 500 and up."""
+    """Answers with a 5xx."""
     limited_rate: float
-    """Those with 429."""
+    """Answers with a 429."""
     p50: float | None
-    """The milliseconds that half of them took at most, estimated from a histogram; null where there were none."""
+    """Null where nothing was answered."""
     p95: float | None
-    """The same of 95 per cent."""
     p99: float | None
-    """The same of 99 per cent."""
     statuses: dict[str, float]
-    """Rates by class of status: `2xx`."""
+    """By class: `2xx`."""
     errors: dict[str, float]
-    """Rates by reason."""
+    """By reason."""
 
 
-class ServiceFiguresModel(FiguresModel):
-    """Those of a service; `gateway` is what the gateway answers itself, `none` what matches no route."""
+class ServiceFigures(FiguresModel):
+    """The same of one service."""
 
     name: str
 
 
-class RouteFiguresModel(Shown):
-    """What is seen of a route while somebody watches."""
+class RouteFigures(Shown):
+    """How often a route is hit."""
 
     name: str
     rate: float
-    """Of the last minute."""
     last_hit: float | None
-    """In seconds since the epoch; null where there was none since somebody watches."""
+    """In seconds since the epoch; null for none since it is watched."""
 
 
-class NamedRateModel(Shown):
-    """A consumer, a path or an address."""
+class NamedRate(Shown):
+    """How often a consumer, a path or a client comes."""
 
     name: str
     rate: float
 
 
 class TopModel(Shown):
-    """Who comes most, and where."""
+    """Who comes most."""
 
     window: float
-    """The seconds that the rates are of."""
-    consumers: list[NamedRateModel]
-    paths: list[NamedRateModel]
-    clients: list[NamedRateModel]
+    consumers: list[NamedRate]
+    paths: list[NamedRate]
+    clients: list[NamedRate]
 
 
 class LivePage(Shown):
-    """The figures of now."""
+    """The last seconds, as far as workers have reported them."""
 
     at: float
     """In seconds since the epoch."""
     window: float
-    """The seconds that the figures of `total` and `services` are of."""
+    """The seconds that these are the figures of."""
     workers: int
-    """Workers that are counted."""
     total: FiguresModel
-    services: list[ServiceFiguresModel]
+    services: list[ServiceFigures]
     services_left_out: int
-    """How many more there are: `most` says how many are shown."""
-    routes: list[RouteFiguresModel]
+    routes: list[RouteFigures]
     routes_left_out: int
-    """The same of routes."""
     top: TopModel
     since: float | None
-    """Since when routes and `top` are counted, in seconds since the epoch."""
+    """Since when `routes` and `top` are watched."""
 
 
 class EventModel(Shown):
-    """Something that happened."""
+    """Something that happened; it has further fields, of its kind."""
+
+    model_config = ConfigDict(extra="allow")
 
     id: str
-    """What `Last-Event-ID` and `after` take."""
     at: float
-    """In seconds since the epoch."""
-    kind: Kind
+    kind: str
     level: str
-    """`INFO`, `WARNING` or `ERROR`."""
-    source: str
-    """`control`, or the worker's name."""
     text: str
-    fields: dict[str, str]
-    """What there is to say beside it."""
+    source: str
 
 
 class EventsPage(Shown):
-    """The events that are kept, from the oldest to the latest."""
+    """The last events."""
 
     events: list[EventModel]
     last: str
-    """The id of the last one, also where it is not among these."""
+    """The id of the last one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Response
@@ -22,16 +23,32 @@ Where `gateway.admin_token` or `gateway.admin_tokens` is set, every request need
 one with `access: read` may send GET and HEAD, and POST to questions that change nothing. Without one, programs on the
 gateway's machine may do everything. `X-Portico-User` says for whom a program acts, in the audit log.
 """
+_WRONG: Final = "What went wrong, and what to do about it."
+_PROBLEMS: Final = "application/problem+json"
 _PROBLEM: Final = {
-    "description": "What went wrong, and what to do about it.",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "description": _WRONG,
+    "content": {_PROBLEMS: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+_NO_PROBLEMS: Final[Mapping[int, type[BaseModel]]] = {}
+_EVENT_STREAM: Final = "text/event-stream"
 
 
-def shows(model: type[BaseModel], *also: int, description: str = "") -> dict[str, Any]:
-    """Arguments of an endpoint that answers with this document, also with these further statuses."""
+def shows(
+    model: type[BaseModel],
+    *also: int,
+    description: str = "",
+    stream: str = "",
+    problems: Mapping[int, type[BaseModel]] = _NO_PROBLEMS,
+) -> dict[str, Any]:
+    """Arguments of an endpoint that answers with this document, also with these further statuses.
+
+    `stream` says what comes as an event stream in place of it; `problems` are those with more than others have.
+    """
     answer = {"model": model, **({"description": description} if description else {})}
-    return {"response_model": None, "responses": dict.fromkeys((200, *also), answer)}
+    if stream:
+        answer["content"] = {_EVENT_STREAM: {"schema": {"type": "string", "description": stream}}}
+    refusals = {status: {"model": each, "description": _WRONG} for status, each in problems.items()}
+    return {"response_model": None, "responses": {**dict.fromkeys((200, *also), answer), **refusals}}
 
 
 def name_of(route: APIRoute) -> str:
@@ -71,9 +88,20 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document["security"] = [{"token": []}, {}]
     for path in document["paths"].values():
         for operation in path.values():
-            operation["responses"].pop("422", None)  # FastAPI's own, which nobody sees
-            operation["responses"]["default"] = _PROBLEM
+            _describe_problems(operation["responses"])
     return document
+
+
+def _describe_problems(responses: dict[str, Any]) -> None:
+    """All errors are problem documents, also where FastAPI says otherwise."""
+    for status in [status for status in responses if status >= "4"]:
+        content = responses[status].get("content", {})
+        schema = content.pop("application/json", {"schema": {}})["schema"]
+        if schema.get("$ref", "").endswith("/HTTPValidationError"):
+            del responses[status]
+        else:
+            content[_PROBLEMS] = {"schema": schema}
+    responses["default"] = _PROBLEM
 
 
 _TAGS: Final = [

@@ -20,7 +20,7 @@ def services_overview(state: State, states: InstanceStates) -> list[dict[str, An
     """
     services: dict[str, dict[str, Any]] = {}
     registered = {(entry.service, entry.url): entry for entry in state.discovery.registry.entries.values()}
-    for check in state.health.checks.values():
+    for check in state.health.in_order():
         entry = services.setdefault(check.key, {"name": check.key, "status": "unhealthy", "instances": []})
         instance = _instance(check, registered.get((check.service, check.instance.url)))
         problem = states.problem(*check.identity)

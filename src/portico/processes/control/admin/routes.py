@@ -12,6 +12,7 @@ from portico.config import Config, RedirectSettings, ResolvedRoute
 from portico.config.problems import nearest
 from portico.config.resolve import scope_path
 from portico.config.versions import kind_of
+from portico.observe.log_fields import is_secret_field
 from portico.policies import POLICY_SETTINGS
 from portico.processes.control.admin.models import Page, Shown
 from portico.processes.control.admin.openapi import shows
@@ -20,6 +21,8 @@ from portico.processes.control.problems import problem
 from portico.processes.control.state import State
 
 _MOST: Final = 1000
+_MASK: Final = "********"
+"""In place of a value that lets others in."""
 _LEVELS: Final = {"gateway": "gateway", "service": "service", "route": "route"}
 
 
@@ -160,8 +163,8 @@ def _model(group: Sequence[ResolvedRoute], config: Config, where: Where) -> Rout
         path=route.place,
         hosts=[*route.hosts],
         methods=[*route.methods],
-        headers=dict(route.headers),
-        query=dict(route.query),
+        headers={name: _MASK if is_secret_field(name) else value for name, value in route.headers.items()},
+        query={name: _MASK if is_secret_field(name) else value for name, value in route.query.items()},
         version_by=[kind_of(source) for source in route.choice.sources] if route.choice is not None else [],
         leads_to=[_side(side) for side in group if side.service is not None],
         answer=_answer(route),

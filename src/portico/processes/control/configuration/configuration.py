@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ from portico.processes.ipc.runtime import Runtime
 logger: Final = logging.getLogger("portico.control")
 
 _NOT_WRITTEN: Final = "the history of the configuration cannot be written: no rollback will lead here"
+_READ_TIMEOUT: Final = 60.0
+"""Seconds for a document to be read and compared; users' policies, which are imported for it, may do anything."""
 _FEW: Final = 200
 """Changes that an entry of the history lists."""
 _SHORT: Final = 20
@@ -80,6 +82,7 @@ class Configuration:
         )
         self._history = History(self._kept.path.with_suffix(""))
         self._seen: InForce | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._recording: list[asyncio.Task[None]] = []
         reloading.taken_over = self._note_reload
 
@@ -92,7 +95,7 @@ class Configuration:
 
     async def text(self) -> tuple[str, str]:
         """The text of the file in force without secrets, and its tag. Raises RefusedError where there is no file."""
-        there = await self._in_force()
+        there = await asyncio.to_thread(self._current().with_text)
         if there.masked is None:
             raise RefusedError(404, "this gateway runs without a file")
         return there.masked, there.tags[1]
@@ -102,11 +105,15 @@ class Configuration:
         return (await self._in_force()).tags[0]
 
     async def _in_force(self) -> InForce:
+        """With its document."""
+        return await asyncio.to_thread(self._current().with_document)
+
+    def _current(self) -> InForce:
         config, seen = self._state.config, self._seen
         is_same = seen is not None and seen.config.source is config.source and seen.config.written is config.written
         if seen is None or not is_same:
             seen = self._seen = InForce(config, self._history)
-        return await asyncio.to_thread(seen.everything)
+        return seen
 
     # ---- what another one would be
 
@@ -128,7 +135,7 @@ class Configuration:
             return found[0].config
 
         try:
-            config = await self._reloading.in_time(read)
+            config = await self._reloading.in_time(read, _READ_TIMEOUT)
         except ReloadError as error:
             raise invalid(error.problems) from None
         if config is found[0].config:
@@ -140,7 +147,7 @@ class Configuration:
 
     async def apply(self, sent: Sent, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False) -> Applied:
         """Have a document come into force. `if_match` are the values of that field. Raises RefusedError."""
-        async with self._reloading.turn():
+        async with self._turn():
             there = await self._checked(if_match, sent)
             return await self._apply(await self._proposed(sent, there), there, cause, dry_run=dry_run)
 
@@ -148,8 +155,7 @@ class Configuration:
         self, number: int | None, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False
     ) -> Applied:
         """Have an earlier one come into force again, the one before by default. Raises RefusedError."""
-        await self._recorded()
-        async with self._reloading.turn():
+        async with self._turn():
             there = await self._checked(if_match)
             entry = self._earlier(number, there)
             proposed = await self._proposed(Sent(entry.text), there)
@@ -207,7 +213,6 @@ class Configuration:
 
     async def _changed(self, tags: frozenset[str], there: InForce) -> RefusedError:
         """What has changed since the document that somebody has seen, as far as that is known."""
-        await self._recorded()
         known = self._history.tagged(tags)
         changes: list[dict[str, Any]] = []
         if known is not None:
@@ -292,11 +297,13 @@ class Configuration:
 
     async def history(self) -> list[Entry]:
         """All entries, the newest first."""
+        await self._begun()
         await self._recorded()
         return self._history.entries()
 
     async def entry(self, number: int) -> tuple[Entry, str]:
         """One of them, and its text without secrets. Raises RefusedError where there is none."""
+        await self._begun()
         await self._recorded()
         entry = self._history.find(number)
         if entry is None:
@@ -310,7 +317,7 @@ class Configuration:
 
     def begin(self) -> None:
         """Note what this gateway begins with; finish what the process before this one was killed at."""
-        background(self._begin(), "the history of the configuration")
+        self._beginning = background(self._begin(), "the history of the configuration")
 
     async def _begin(self) -> None:
         config = self._state.config
@@ -331,9 +338,8 @@ class Configuration:
         if self._state.refused is not None:
             extra = {"file": str(self._file.path), "problems": self._state.refused}
             logger.error("the file is wrong and left alone: an earlier configuration is in force", extra=extra)
-        await asyncio.to_thread(self._note_release, config)
-        self._note(None, config, Cause("start" if self._state.refused is None else "resume"))
-        await self._recorded()
+        await asyncio.to_thread(self._note_release, self._state.config)
+        self._note(None, self._state.config, Cause("start" if self._state.refused is None else "resume"))
 
     def _note_reload(self, before: Config, cause: Cause) -> None:
         self._note(before, self._state.config, cause)
@@ -384,6 +390,18 @@ class Configuration:
         if known is None or known.release != __version__ or known.document != there.shown:
             with suppress(OSError):
                 self._history.store_resolved(Resolved(__version__, there.shown))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """While this lasts nobody else changes the configuration in force, or writes into its history."""
+        await self._begun()  # it may take a turn itself
+        async with self._reloading.turn():
+            await self._recorded()
+            yield
+
+    async def _begun(self) -> None:
+        if self._beginning is not None:
+            await asyncio.wait([self._beginning])
 
     async def _recorded(self) -> None:
         """Wait for what is being written into the history."""

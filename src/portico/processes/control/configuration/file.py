@@ -37,8 +37,9 @@ class ConfigurationFile:
         try:
             real = self.path.resolve(strict=True)
             found = real.stat()
-        except OSError as error:
-            raise RefusedError(409, f"{self.path} cannot be replaced: {error.strerror}") from None
+        except (OSError, RuntimeError) as error:  # RuntimeError for links in a circle, before Python 3.13
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RefusedError(409, f"{self.path} cannot be replaced: {reason}") from None
         if not stat.S_ISREG(found.st_mode):
             raise RefusedError(409, f"{self.path} is no regular file: {_INSTEAD}")
         if "..data" in _links(self.path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,6 +83,7 @@ class History:
         self._entries: dict[int, Entry] = {}
         self._sizes: dict[int, int] = {}
         self._last = 0
+        self._lock = threading.Lock()  # those who look need not wait for those who write
         self.unreadable: list[str] = []
         """The names of files that were not understood: they are left alone."""
         self._load()
@@ -132,7 +135,8 @@ class History:
 
     def entries(self) -> list[Entry]:
         """All of them, the newest first."""
-        return [self._entries[number] for number in sorted(self._entries, reverse=True)]
+        with self._lock:
+            return [self._entries[number] for number in sorted(self._entries, reverse=True)]
 
     def find(self, number: int) -> Entry | None:
         """The one with that number."""
@@ -150,25 +154,31 @@ class History:
         """Add an entry, or replace the one with its number, and remove what is too much. Raises OSError."""
         data = msgspec.json.encode(entry)
         self._replace(self._path(entry.number), data)
-        self._entries[entry.number] = entry
-        self._sizes[entry.number] = len(data)
-        self._last = max(self._last, entry.number)
-        self._prune(keep, size)
+        with self._lock:
+            self._entries[entry.number] = entry
+            self._sizes[entry.number] = len(data)
+            self._last = max(self._last, entry.number)
+            removed = self._superfluous(keep, size)
+        for number in removed:
+            with suppress(OSError):
+                self.remove(number)
 
     def remove(self, number: int) -> None:
         """Forget one. Raises OSError."""
         self._path(number).unlink(missing_ok=True)
-        self._entries.pop(number, None)
-        self._sizes.pop(number, None)
+        with self._lock:
+            self._entries.pop(number, None)
+            self._sizes.pop(number, None)
 
-    def _prune(self, keep: int, size: int) -> None:
+    def _superfluous(self, keep: int, size: int) -> list[int]:
+        """The numbers of those that are too much."""
         kept = sorted(self._entries, reverse=True)
-        total = 0
-        for index, number in enumerate(kept):
-            total += self._sizes[number]
-            if index >= 2 and (index >= keep or total > size):
-                with suppress(OSError):
-                    self.remove(number)
+        totals = accumulate(self._sizes[number] for number in kept)
+        return [
+            number
+            for index, (number, total) in enumerate(zip(kept, totals, strict=True))
+            if index >= 2 and (index >= keep or total > size)
+        ]
 
     def _path(self, number: int) -> Path:
         return self.directory / f"{number:08}{_ENDING}"

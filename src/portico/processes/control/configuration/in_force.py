@@ -15,6 +15,7 @@ from portico.config.document import parse_document
 from portico.config.masks import Known, masked_text
 from portico.config.model import with_origin
 from portico.config.shown import known_of, shown_document
+from portico.core.slices import collecting_later
 from portico.processes.control.configuration.history import History
 
 
@@ -67,9 +68,16 @@ class InForce:
         contents |= {str(config.directory / name): data for name, data in config.documents.items()}
         return {path: self.history.digest(data) for path, data in sorted(contents.items())}
 
-    def everything(self) -> InForce:
-        """This, with all of it made."""
-        _ = self.known, self.shown, self.masked, self.tags, self.files
+    def with_document(self) -> InForce:
+        """This, with its document made."""
+        with collecting_later():
+            _ = self.shown, self.tags
+        return self
+
+    def with_text(self) -> InForce:
+        """This, with its text made."""
+        with collecting_later():
+            _ = self.masked, self.tags
         return self
 
 

@@ -12,7 +12,7 @@ from portico.config import Config, ConfigError, load_text
 from portico.processes.control.configuration.history import Entry, read_entries
 from portico.processes.control.state_file import path_within, state_directory
 
-_STATE_DIR: Final = re.compile(r"""\bstate_dir["']?[ \t]*:[ \t]*["']?([^\s"'#,}][^"'#,}\n]*)""")
+_STATE_DIR: Final = re.compile(r"""\bstate_dir["']?[ \t]*:[ \t]*["']?((?:\$\{[^{}\n]*\}|[^"'#,{}\n])+)""")
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from portico.config import Config, ConfigError, Problem, load_text, warnings_for
-from portico.config.document import parse_document
 from portico.config.masks import unmasked
 from portico.config.written import written_document
+from portico.core.slices import collecting_later
 from portico.plan import Plan, plan
 from portico.processes.control.configuration.errors import RefusedError, invalid
 from portico.processes.control.configuration.in_force import InForce
@@ -47,10 +47,15 @@ class Proposed:
 
 def propose(sent: Sent, there: InForce, filename: str, checked: Callable[[Config], Config]) -> Proposed:
     """Read a document. `checked` says whether it can come into force. Raises RefusedError."""
+    with collecting_later():
+        return _proposed(sent, there, filename, checked)
+
+
+def _proposed(sent: Sent, there: InForce, filename: str, checked: Callable[[Config], Config]) -> Proposed:
     try:
         data = read_json(sent.text, filename) if sent.is_json else {}
         read = _plain_json(sent.text) if sent.is_json else sent.text
-        text = unmasked(read, parse_document(read, filename), there.known, is_careful=sent.is_careful)
+        text = unmasked(read, filename, there.known, is_careful=sent.is_careful)
         if sent.is_json:
             config = checked(_loaded_json(data, text, there, filename))
         else:
@@ -71,9 +76,9 @@ def _loaded_json(data: dict[str, Any], unmasked_json: str, there: InForce, filen
 
     Raises ConfigError, whose problems have the places of what was sent.
     """
-    masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
-    text = unmasked(masked, parse_document(masked, filename), there.known)
     try:
+        masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
+        text = unmasked(masked, filename, there.known)
         return load_text(text, filename, os.environ)
     except ConfigError:
         load_text(unmasked_json, filename, os.environ)
@@ -89,7 +94,7 @@ def _plain_json(text: str) -> str:
 
 
 def _character(pair: re.Match[str]) -> str:
-    return f"{pair[1]}{json.loads(chr(34) + pair[2] + chr(34))}"
+    return pair[1] + str(json.loads(f'"{pair[2]}"'))
 
 
 def compared(there: InForce, config: Config) -> tuple[Plan, bool]:

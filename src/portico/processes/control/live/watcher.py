@@ -10,7 +10,7 @@ MOST_BYTES: Final = 64 << 10
 """Bytes that wait for one client; what comes beyond is left out, and counted."""
 HEARTBEAT: Final = 10.0
 """Seconds after which a quiet stream says that it is there."""
-_PAUSE: Final = 0.1
+_PAUSE: Final = 0.2
 """Seconds between two writes to one client, where there are few."""
 _FEW: Final = 100
 """Clients; with more of them, pauses are longer, so that all together cost no more."""

@@ -118,8 +118,7 @@ class Documents:
         self._known = {(each.service, each.version): each for each in self._file.load()}
 
     def _instances(self, source: Source) -> Sequence[Check]:
-        checks = self._health.checks.values()
-        return [check for check in checks if check.service == source.key[0] and check.key == source.upstream]
+        return [check for check in self._health.of(source.key[0]) if check.key == source.upstream]
 
     def _changed(self, followed: Followed) -> None:
         if self._config is not None:
