@@ -59,11 +59,12 @@ class World:
                 },
                 "keyed": {"url": orders["url"], "health_check": False, "policies": {"auth": {"api_key": {}}}},
                 "own": own,
+                "other_host": {**own, "preserve_host": False},  # what the API server sends is its own
             },
             "routes": [
                 {"name": "stripped", "service": "own", "path": "/ops/portico"},
                 {"name": "whole", "service": "own", "path": "/whole/portico", "rewrite": "keep"},
-                {"name": "kubernetes", "service": "own", "path": KUBERNETES},
+                {"name": "kubernetes", "service": "other_host", "path": KUBERNETES},
                 {"name": "odd", "service": "orders", "path": "~ ^/(?P<i>[a-z]+)<b>bold</b>"},
             ],
             "consumers": [{"name": "alice", "scopes": ["orders:read"]}],
