@@ -36,7 +36,8 @@ async def configuration(visit: Visit) -> Context:
 async def _history(visit: Visit) -> list[dict[str, Any]]:
     found = await visit.tried(f"{_PATH}/history")
     entries: list[dict[str, Any]] = found.get("entries", [])
-    return entries
+    in_force = next((each["number"] for each in entries if each["state"] == "applied"), None)
+    return [{**each, "in_force": each["number"] == in_force} for each in entries]
 
 
 async def _plan(visit: Visit) -> Context:
