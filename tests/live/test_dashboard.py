@@ -171,6 +171,8 @@ def test_a_session_is_a_cookie_for_this_site_alone(world: World) -> None:
     assert cookie.endswith("; HttpOnly; SameSite=Strict; Secure")
     assert "path" not in cookie.lower()
     assert READ not in cookie
+    large = urlencode({"csrf": csrf_of(page), "token": "x" * 20_000}).encode()
+    assert world.ask("POST", "/dashboard/sign-in", kind, body=large).status == 400
     for other in ("//evil.example", "https://evil.example", "/admin/status", "\\\\evil.example", "sign-in"):
         answer = world.ask("POST", f"/dashboard/sign-in?{urlencode({'to': other})}", kind, body=form)
         assert answer.get("location") == "./"

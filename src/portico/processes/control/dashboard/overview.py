@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from portico.processes.control.dashboard.page import Context, Visit
 
-
 _MOST: Final = 40
 """Services on this page, those that are down first, and things that need attention."""
 
