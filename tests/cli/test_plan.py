@@ -52,3 +52,12 @@ def test_a_wrong_file_is_no_plan(wrong: str) -> None:
     done = portico("plan", "new.yaml", "--from", "old.yaml")
     assert done.exit_code == 1
     assert done.stderr.startswith(f"{wrong}:1")
+
+
+def test_a_file_that_is_wrong_only_here() -> None:
+    Path("portico.yaml").write_text("services: {shop: {url: '${OF_THE_GATEWAY}'}}\n")
+    done = portico("plan", "new.yaml")
+    assert done.exit_code == 1
+    first, second = done.stderr.splitlines()
+    assert "OF_THE_GATEWAY is not set" in first
+    assert second == "portico: --admin HOST:PORT asks a running gateway without reading its file"

@@ -189,3 +189,14 @@ def test_paths_are_those_of_the_settings() -> None:
     assert {"gateway.admin_token", "gateway.admin_tokens[1].token", "policies.identity.keys[1]"} < found
     assert "consumers[0].password" in found
     assert "gateway.admin_tokens[0].name" not in found
+
+
+def test_places_are_right_whatever_characters_and_line_ends_there_are() -> None:
+    text = (
+        "# \N{SNAKE} \u2028\r\nservices: {shop: {url: 'http://localhost:1'}}\r\ngateway:\r\n  title: \"\N{SNAKE}\"\r\n"
+    )
+    text += "  admin_token: secret-of-admin\r\n  redis_url: 'redis://:\N{SNAKE}@x' # \N{SNAKE}\r\nroutes: []\r\n"
+    shown = masked_text(text, read(text))
+    assert shown == text.replace("secret-of-admin", f'"{MASK}"').replace("'redis://:\N{SNAKE}@x'", f'"{MASK}"')
+    back = put_back(shown, known(text))
+    assert back == text.replace("'redis://:\N{SNAKE}@x'", '"redis://:\N{SNAKE}@x"')

@@ -268,3 +268,9 @@ def test_secrets_are_never_shown(load: Load) -> None:
     assert "hunter2" not in repr(config)
     assert "hunter2" not in config.model_dump_json()
     assert "hunter2" not in repr(config.all_routes)
+
+
+def test_policies_are_in_one_order_however_they_are_written() -> None:
+    written: dict[str, Any] = {"rate_limit": {}, "cors": {}, "auth": {"api_key": {}}}
+    orders = [[*Policies.model_validate(said).said] for said in (written, dict(reversed(written.items())))]
+    assert orders == [["cors", "rate_limit", "auth"]] * 2

@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from portico.core.slices import Steps, at_once, in_slices, letting_go, without_collections
+from portico.core.slices import Steps, at_once, collecting_later, in_slices, letting_go, without_collections
 
 
 def counting(most: int) -> Steps[int]:
@@ -74,5 +74,14 @@ def test_what_is_let_go_is_freed() -> None:
 
 def test_collections_go_on_afterwards() -> None:
     with without_collections():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_collections_go_on_as_before() -> None:
+    with collecting_later():
+        assert not gc.isenabled()
+        with collecting_later():
+            pass
         assert not gc.isenabled()
     assert gc.isenabled()

@@ -182,3 +182,16 @@ routes: [{name: s, path: /s, split: [{service: a, weight: 9}, {service: b, weigh
     (change,) = planned(text, text.replace("weight: 1}", "weight: 5}")).changes
     assert said(change) == "changed route s (a)"
     assert change.details == ("split.sides.b.weight: 1 → 5",)
+
+
+def test_a_field_that_lets_others_in_is_not_shown() -> None:
+    old, new = (
+        f"{SHOP}\npolicies: {{headers: {{request: {{set: {{Authorization: Bearer {token}, X-Shop: {token}}}}}}}}}"
+        for token in ("one", "two")
+    )
+    (change,) = planned(old, new).changes
+    assert change.details == ("request.set.Authorization: (a secret) → (a secret)", "request.set.X-Shop: [one] → [two]")
+    assert "request.set.Authorization: (a secret) → none" in planned(new, f"{SHOP}\n{HEADERS}").changes[0].details
+
+
+HEADERS = "policies: {headers: {request: {set: {X-Shop: two}}}}"

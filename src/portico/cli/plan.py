@@ -12,7 +12,7 @@ import typer
 
 from portico.cli.apply import refuse
 from portico.cli.configured import load, text_of
-from portico.cli.console import fail
+from portico.cli.console import err, fail, say
 from portico.cli.kept import kept
 from portico.cli.options import AdminOption, ConfigOption
 from portico.cli.running import gateway_at
@@ -67,6 +67,7 @@ def _of_files(old: Path, new: Path) -> Sequence[Change]:
 
 
 def _of_gateway(file: Path, config: Path | None, admin: str | None) -> Sequence[Change]:
+    from portico import __version__
     from portico.cli.admin_client import AdminError, RefusedError
     from portico.cli.changes import renamed
 
@@ -74,7 +75,10 @@ def _of_gateway(file: Path, config: Path | None, admin: str | None) -> Sequence[
     client = gateway_at(config, admin)
     served: Path | None = None
     try:
-        served = client.file()
+        status = client.status()
+        served = Path(status["config"]) if status["config"] else None
+        if status["version"] != __version__:
+            say(err, f"note: the gateway is Portico {status['version']}, and its defaults count; this is {__version__}")
         return renamed(client.plan(text)["changes"], served, str(file))
     except RefusedError as error:
         refuse(error, served, str(file))

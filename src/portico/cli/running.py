@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ from portico.cli.console import fail
 
 if TYPE_CHECKING:
     from portico.cli.admin_client import AdminClient
+    from portico.config import Problem
 
 
 def gateway_at(config: Path | None, admin: str | None) -> AdminClient:
@@ -22,7 +23,7 @@ def gateway_at(config: Path | None, admin: str | None) -> AdminClient:
 
     if admin is None:
         try:
-            return AdminClient.of(load(config, demo=True)[0].gateway)
+            return AdminClient.of(load(config, demo=True, failed=_no_address)[0].gateway)
         except AdminError as error:
             fail(f"portico: {error}")
     from portico.config import ConfigError, load_config
@@ -39,6 +40,11 @@ def gateway_at(config: Path | None, admin: str | None) -> AdminClient:
         written = None
     token = without_newline(os.environ.get("ADMIN_TOKEN", "")) or written
     return AdminClient(host, port, token)
+
+
+def _no_address(problems: Sequence[Problem]) -> NoReturn:
+    """Variables that only the gateway has may be all that is wrong with the file here."""
+    fail("\n".join([*map(str, problems), "portico: --admin HOST:PORT asks a running gateway without reading its file"]))
 
 
 def described(client: AdminClient, served: Path | None) -> str:

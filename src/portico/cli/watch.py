@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,8 @@ def watch(client: AdminClient, *, as_json: bool) -> None:
         try:
             if as_json:
                 _print(looks, _as_line)
-            elif out.is_terminal:
+            elif out.is_terminal and not out.is_dumb_terminal:
+                signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal gets its own screen back
                 _draw(looks)
             else:
                 _print(looks, _as_text)

@@ -29,6 +29,8 @@ def shown_document(config: Config, known: Known) -> dict[str, Any]:
 
 
 _LEFT_OUT: Final = object()
+_NUMBERS: Final = frozenset(("port", "workers", "requests_per_minute", "burst"))
+"""Keys that variables stand for, and that are numbers."""
 
 
 class _Showing:
@@ -45,7 +47,10 @@ class _Showing:
             return self._secret(value, node, path)
         if node is not None and isinstance(node.content, str) and names_others(node.content, path):
             return node.content
-        return escaped(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            is_number = path in self.variables and path[-1] in _NUMBERS and value.isdecimal()
+            return int(value) if is_number else escaped(value)
+        return value
 
     def _parts(
         self, parts: Iterable[tuple[Any, Any]], node: Node | None, path: KeyPath, kinds: tuple[Any, ...]

@@ -12,10 +12,13 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 
 from portico.config.problems import KeyPath, dotted
+from portico.observe.log_fields import is_secret_field
 
 _LONGEST: Final = 80
 """Characters of a value that are shown."""
 _NOTHING: Final = object()
+_SETTING: Final = frozenset(("set", "add"))
+"""Keys below which fields and parameters are named."""
 
 Flat = dict[KeyPath, Any]
 
@@ -42,8 +45,15 @@ def differences(old: Any, new: Any, without: Collection[str] = ()) -> list[str]:
                 lines[f"{_written(whole)}: {'added' if one is _NOTHING else 'removed'}"] = None
                 continue
         if one is _NOTHING or other is _NOTHING or one != other:
-            lines[f"{_written(path)}: {shown(one)} → {shown(other)}"] = None
+            words = ("(a secret)" if _is_secret(path, value) else shown(value) for value in (one, other))
+            lines[f"{_written(path)}: {' → '.join(words)}"] = None
     return [*lines]
+
+
+def _is_secret(path: KeyPath, value: Any) -> bool:
+    """Whether it is the value of a field or parameter whose name says so."""
+    is_named = any(part in _SETTING for part in path) and is_secret_field(str(path[-1]))
+    return is_named and value is not _NOTHING and not isinstance(value, bool)
 
 
 def _beginnings(values: Flat) -> set[KeyPath]:

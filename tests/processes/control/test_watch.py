@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.net.tls.renewed import FileState, state_of
 from portico.processes.control import watch as watch_module
 from portico.processes.control.watch import watch
 from support.pod import mount_volume
@@ -87,3 +88,44 @@ def test_what_changed_before_the_first_look_is_not_missed(tmp_path: Path, monkey
 
     assert asyncio.run(changes(read_at, 1)) == 1, "nothing was missed, and what comes is seen"
     assert asyncio.run(changes(read_at, 2)) == 2, "what was missed is seen, and what comes after it"
+
+
+def test_what_the_process_itself_has_written_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_INTERVAL", 0.01)
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for path in (mine, other):
+        path.write_text("1")
+    own: dict[Path, FileState] = {}
+    looks = 0
+
+    def taken() -> dict[Path, FileState]:
+        nonlocal looks
+        looks += 1
+        found = dict(own)
+        own.clear()
+        return found
+
+    async def play() -> list[str]:
+        seen: list[str] = []
+        noticed = asyncio.Event()
+
+        async def changed() -> None:
+            seen.append(mine.read_text() + other.read_text())
+            noticed.set()
+
+        watching = asyncio.create_task(watch(lambda: [mine, other], changed, own=taken))
+        while not looks:
+            await asyncio.sleep(0)
+        mine.write_text("22")
+        own[mine] = state_of([mine])[0]
+        before = looks
+        while looks < before + 2:
+            await asyncio.sleep(0)
+        for path, text in ((other, "22"), (mine, "333")):
+            noticed.clear()
+            path.write_text(text)
+            await asyncio.wait_for(noticed.wait(), TIMEOUT)
+        watching.cancel()
+        return seen
+
+    assert asyncio.run(play()) == ["2222", "33322"]

@@ -78,7 +78,7 @@ def test_what_is_no_regular_file_or_gone_is_no_place_for_one(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(RefusedError, match="no regular file"):
         ConfigurationFile(tmp_path / "pipe").check()
-    with pytest.raises(RefusedError, match="cannot be replaced"):
+    with pytest.raises(RefusedError, match="there is no file"):
         ConfigurationFile(tmp_path / "nothing").check()
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(RefusedError) as error:

@@ -85,7 +85,9 @@ class Control:
             audit=SimpleNamespace(follow=lambda _: None),
             **dict.fromkeys((*parts, "documents"), Part()),
         )
-        reloading = Reloading(cast(Any, self.state), runtime, cast(Any, SimpleNamespace(say=lambda _: None)))
+        self.reloading = reloading = Reloading(
+            cast(Any, self.state), runtime, cast(Any, SimpleNamespace(say=lambda _: None))
+        )
         self.configuration = Configuration(cast(Any, self.state), reloading, runtime)
 
     def apply(self, text: str) -> int:
@@ -194,6 +196,25 @@ def test_what_a_worker_refuses_is_undone_everywhere(path: Path) -> None:
     assert [config.source.text for config in control.workers.used if config.source] == [NEW, OLD]
     assert control.state.generation == 3
     assert control.begin() == [("apply", "refused", "ada"), ("start", "applied", "")]
+
+
+def test_a_reload_in_the_middle_of_applying_waits_for_its_end(path: Path) -> None:
+    control = Control(path, started(path, OLD))
+
+    async def both() -> tuple[list[int], list[str]]:
+        control.configuration.begin()
+        apply = control.configuration.apply(Sent(NEW), ["*"], Cause("apply", "ada"))
+        reloads = asyncio.gather(*(control.reloading.reload() for _ in range(3)))
+        applied, others = await asyncio.gather(apply, reloads)
+        return [applied.generation, *others], [each.action for each in await control.configuration.history()]
+
+    generations, actions = asyncio.run(both())
+    assert sorted(generations) == [2, 3, 4, 5]
+    assert path.read_text() == NEW
+    used = [config.source.text for config in control.workers.used if config.source]
+    assert used == [OLD] * used.count(OLD) + [NEW] * used.count(NEW), "nobody goes back to what was there before"
+    assert actions[0] == "apply"
+    control.configuration.close()
 
 
 def test_a_worker_that_is_late_is_a_note(path: Path) -> None:

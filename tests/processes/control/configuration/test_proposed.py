@@ -114,7 +114,7 @@ def test_what_is_shown_means_what_is_in_force(tmp_path: Path, monkeypatch: pytes
 def test_the_document_is_resolved_and_holds_no_secret(there: InForce) -> None:
     shown = there.shown
     assert shown["gateway"]["title"] == "five $ $${x}"
-    assert shown["gateway"]["port"] == "8123"
+    assert shown["gateway"]["port"] == 8123
     assert shown["gateway"]["limits"] == shown["gateway"]["limits"] | {"body_size": "1MiB", "header_count": 100}
     assert shown["services"]["bank"]["timeout"] == "30s"
     assert shown["services"]["more"]["retries"]["attempts"] == 2

@@ -38,6 +38,7 @@ logger: Final = logging.getLogger("portico.control")
 _NOT_WRITTEN: Final = "the history of the configuration cannot be written: no rollback will lead here"
 _READ_TIMEOUT: Final = 60.0
 """Seconds for a document to be read and compared; users' policies, which are imported for it, may do anything."""
+_NO_FILE: Final = "this gateway runs without a file"
 _FEW: Final = 200
 """Changes that an entry of the history lists."""
 _SHORT: Final = 20
@@ -78,7 +79,8 @@ class Configuration:
         self._reloading = reloading
         self._file = ConfigurationFile(state.config_path) if state.config_path is not None else None
         self._kept = StateFile(
-            state_path(state.config, state.config_path, "history"), runtime.directory / "history.json"
+            state_path(state.config, state.config_path, "history") if self._file is not None else None,
+            runtime.directory / "history.json",
         )
         self._history = History(self._kept.path.with_suffix(""))
         self._seen: InForce | None = None
@@ -97,7 +99,7 @@ class Configuration:
         """The text of the file in force without secrets, and its tag. Raises RefusedError where there is no file."""
         there = await asyncio.to_thread(self._current().with_text)
         if there.masked is None:
-            raise RefusedError(404, "this gateway runs without a file")
+            raise RefusedError(404, _NO_FILE)
         return there.masked, there.tags[1]
 
     async def tag(self) -> str:
@@ -158,7 +160,7 @@ class Configuration:
         async with self._turn():
             there = await self._checked(if_match)
             entry = self._earlier(number, there)
-            proposed = await self._proposed(Sent(entry.text), there)
+            proposed = await self._proposed(Sent(entry.text, has_masks=False), there)
             new = InForce(proposed.config, self._history)
             files = await asyncio.to_thread(lambda: new.files)
             other = [path for path in {**files, **entry.files} if files.get(path) != entry.files.get(path)]
@@ -189,7 +191,7 @@ class Configuration:
         except ValueError as error:
             raise RefusedError(400, str(error)) from None
         if self._file is None:
-            raise RefusedError(409, "this gateway runs without a file: start it with portico run FILE")
+            raise RefusedError(409, f"{_NO_FILE}: start it with portico run FILE")
         if tags is None:
             raise RefusedError(428, "say what you have seen: If-Match with the ETag of GET /admin/config, or *")
         there = await self._in_force()
@@ -301,8 +303,11 @@ class Configuration:
         await self._recorded()
         return self._history.entries()
 
-    async def entry(self, number: int) -> tuple[Entry, str]:
-        """One of them, and its text without secrets. Raises RefusedError where there is none."""
+    async def entry(self, number: int) -> tuple[Entry, str | None]:
+        """One of them, and its text without secrets. Raises RefusedError where there is none.
+
+        There is no text where this release cannot read it, so that nobody knows what in it is secret.
+        """
         await self._begun()
         await self._recorded()
         entry = self._history.find(number)
@@ -313,7 +318,7 @@ class Configuration:
     @property
     def kept_in(self) -> tuple[Path, str]:
         """Where the history is, and why it is not kept over a restart, if it is not."""
-        return self._history.directory, self._kept.problem
+        return self._history.directory, self._kept.problem if self._file is not None else _NO_FILE
 
     def begin(self) -> None:
         """Note what this gateway begins with; finish what the process before this one was killed at."""
@@ -330,15 +335,17 @@ class Configuration:
             if pending.text == config.source.text:
                 pending.state, pending.generation = "applied", self._state.generation
             else:
-                pending.state = "refused"
+                pending.state = "abandoned"
             await self._finished(pending)
-            if pending.text == on_disk and pending.state == "refused":  # it was written, and not taken over
+            if pending.text == on_disk and pending.state == "abandoned":  # it was written, and not taken over
                 await asyncio.to_thread(self._history.remove, pending.number)
                 await self._reloading.reload_for_nobody(Cause("apply", pending.who, pending.user, pending.why))
         if self._state.refused is not None:
             extra = {"file": str(self._file.path), "problems": self._state.refused}
             logger.error("the file is wrong and left alone: an earlier configuration is in force", extra=extra)
-        await asyncio.to_thread(self._note_release, self._state.config)
+        known = self._history.resolved()
+        if known is None or known.release != __version__:
+            await asyncio.to_thread(self._note_release, self._state.config)
         self._note(None, self._state.config, Cause("start" if self._state.refused is None else "resume"))
 
     def _note_reload(self, before: Config, cause: Cause) -> None:
@@ -456,5 +463,7 @@ class Configuration:
         self._kept.close()
 
 
-def _masked(entry: Entry, filename: str) -> str:
-    return masked_text(entry.text, parse_document(entry.text, filename))
+def _masked(entry: Entry, filename: str) -> str | None:
+    with suppress(ConfigError):
+        return masked_text(entry.text, parse_document(entry.text, filename))
+    return None

@@ -14,6 +14,7 @@ from typing import Final
 from portico.config.problems import ConfigError
 from portico.config.reading import read_text
 from portico.processes.control.configuration.errors import RefusedError
+from portico.processes.control.configuration.history import sync
 
 _INSTEAD: Final = "change it where it comes from, and reload"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -37,6 +38,8 @@ class ConfigurationFile:
         try:
             real = self.path.resolve(strict=True)
             found = real.stat()
+        except FileNotFoundError:
+            raise RefusedError(409, f"there is no file {self.path} any more: put one there, and reload") from None
         except (OSError, RuntimeError) as error:  # RuntimeError for links in a circle, before Python 3.13
             reason = error.strerror if isinstance(error, OSError) else error
             raise RefusedError(409, f"{self.path} cannot be replaced: {reason}") from None
@@ -114,11 +117,7 @@ def _replace(real: Path, data: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
-    descriptor = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(real.parent)
 
 
 def _copy_attributes(real: Path, descriptor: int) -> None:

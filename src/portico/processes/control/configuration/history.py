@@ -21,7 +21,8 @@ _RESOLVED: Final = "resolved"
 
 
 class Entry(msgspec.Struct):
-    """One of them. `state` is `pending` while it is being applied, then `applied` or `refused`.
+    """One of them. `state` is `pending` while it is being applied, then `applied`, `refused` by
+    workers, or `abandoned` by a process that was killed.
 
     `when` is in seconds since 1970, `tags` are what it is known by, `changes` are those to the one before, as
     `portico plan --format json` has them, of which there are `total`. `files` has a digest of each other file that it
@@ -196,13 +197,14 @@ class History:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
-        _sync(self.directory)
+        sync(self.directory)
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
     """Have the names in a directory outlast a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # not every file system can, and it is done already
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

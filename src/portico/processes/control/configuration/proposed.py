@@ -27,12 +27,14 @@ _PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[
 class Sent:
     """A document, as text. Where it `is_json` it has been made of the one that is shown, and is written as YAML.
 
-    `is_careful`: it names no variable or file, and no users' policy, but where the one in force names the same.
+    `has_masks`: masks in it stand for secrets. `is_careful`: it names no variable or file, and no users' policy, but
+    where the one in force names the same.
     """
 
     text: str
     is_json: bool = False
     is_careful: bool = False
+    has_masks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def _proposed(sent: Sent, there: InForce, filename: str, checked: Callable[[Conf
     try:
         data = read_json(sent.text, filename) if sent.is_json else {}
         read = _plain_json(sent.text) if sent.is_json else sent.text
-        text = unmasked(read, filename, there.known, is_careful=sent.is_careful)
+        text = unmasked(read, filename, there.known, is_careful=sent.is_careful) if sent.has_masks else read
         if sent.is_json:
             config = checked(_loaded_json(data, text, there, filename))
         else:
