@@ -14,6 +14,7 @@ from support.backend import Backend, Connection
 from support.client import ask
 from support.frames import TEXT
 from support.messages import Message
+from support.portico import run_portico
 from support.process import free_port
 from support.websocket import SWITCHING, WebSocket, next_frame
 from support.world import Gateway, alive, until
@@ -91,6 +92,10 @@ def test_a_drained_instance_gets_no_request_in_any_worker(gateway: Gateway, pair
     first, second = shown(gateway, "plain")["instances"]
     assert (first["override"]["drained"], first["state"]) == (True, "drained")
     assert "override" not in second
+    where = ("--config", str(gateway.file), "--admin", f"127.0.0.1:{gateway.admin_port}")
+    rows = run_portico("services", *where).stdout.splitlines()
+    assert ["drained by local" in row for row in rows if row.startswith("plain")] == [True, False]
+    assert "not as configured: 1 instance (portico services)" in run_portico("status", *where).stdout
     gateway.reload()
     assert who(gateway) == {"b"}, "also after a reload"
     assert done(gateway, "plain", "enable", a.url)["override"] is None

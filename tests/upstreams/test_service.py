@@ -211,6 +211,49 @@ def test_a_backup_is_tried_behind_all_others() -> None:
     assert service.choose([a, b], NOBODY) is None
 
 
+def test_what_somebody_says_stands_in_place_of_what_is_written() -> None:
+    a, b, c = (make_instance(name) for name in "abc")
+    c.is_backup = True
+    service = make_service((a, 1), (b, 1), (c, 1))
+    a.is_drained = True
+    service.weigh()
+    assert [*service.available] == [b]
+    assert dict(service.exceptions(0.0))[a] is InstanceState.DRAINED
+    b.weight = 0
+    service.weigh()
+    assert [*service.available] == [c], "the backup"
+    c.is_drained = True
+    service.weigh()
+    assert [*service.available] == []
+    assert service.choose((), NOBODY) is None
+    a.is_drained, a.weight = False, 3
+    service.weigh()
+    assert [service.choose((), NOBODY) for _ in range(3)] == [a] * 3
+
+
+def test_a_drained_one_is_not_used_where_too_many_are_ejected(clock: Clock) -> None:
+    a, b, c = (make_instance(name) for name in "abc")
+    service = make_service((a, 1), (b, 1), (c, 1), balancing=Balancing(max_ejected=0.5))
+    a.is_drained = True
+    service.weigh()
+    for instance in (b, c):
+        breaker = failing(service, instance)
+        breaker.failed(object())
+    service.refresh()
+    assert {*service.available} == {b, c}, "which is panic, and a is no part of it"
+    assert service.choose((b, c), NOBODY) is None
+
+
+def test_no_circuit_is_open_where_all_are_drained(clock: Clock) -> None:
+    a = make_instance("a")
+    service = make_service((a, 1))
+    failing(service, a)
+    assert service.opens_in(clock.monotonic()) is not None
+    a.is_drained = True
+    service.weigh()
+    assert service.opens_in(clock.monotonic()) is None, "nobody waits for it"
+
+
 def test_how_long_a_circuit_stays_open(clock: Clock) -> None:
     a, b = make_instance("a"), make_instance("b")
     service = make_service((a, 1), (b, 1))

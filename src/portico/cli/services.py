@@ -60,11 +60,18 @@ def _services_table(services: list[dict[str, Any]]) -> Table:
             health = f"[{_HEALTH_STYLES[instance['status']]}]{instance['status']}[/]"
             left = instance.get("expires_in")
             expires = "lost" if instance.get("lost") else "" if left is None else f"{left:.0f}s"
-            row = *map(cell, (service["name"], instance["url"], instance["weight"])), health, _state_in_words(instance)
+            parts = service["name"], instance["url"], _weight_in_words(instance)
+            row = *map(cell, parts), health, _state_in_words(instance)
             table.add_row(*row, cell(instance["source"]), expires, cell(instance.get("error", "")))
         if not service["instances"]:
             table.add_row(cell(service["name"]), "none registered", "", "[red]unhealthy[/]", "", "", "", "")
     return table
+
+
+def _weight_in_words(instance: dict[str, Any]) -> str:
+    """The weight that holds, and the one that is written where that is another one."""
+    said, written = instance.get("override", {}).get("weight"), instance["weight"]
+    return str(written) if said is None else f"{said}, not {written}"
 
 
 def _state_in_words(instance: dict[str, Any]) -> str:
@@ -78,6 +85,8 @@ def _state_in_words(instance: dict[str, Any]) -> str:
             words = f"{words} {whose} {count} of {total} workers"
         if whose or len(counts) == 1:
             said.append(f"[{style}]{words}[/]")
+    if override := instance.get("override"):
+        said.append(f"{'drained' if override['drained'] else 'weighed'} by {cell(override['by'])}")
     if "next_try_in" in instance:
         said.append(f"next attempt in {instance['next_try_in']:.0f}s")
     return ", ".join(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -46,8 +47,8 @@ def status(
         for listener in found["listeners"]:
             name = f" ({listener['name']})" if listener["name"] else ""
             say(out, f"listening on {listener['url']}{name}")
-        for name in found["maintenance"]:
-            say(out, f"in maintenance: {name}")
+        for line in _held_back(found):
+            say(out, line)
         for plugin in found["plugins"]:
             say(out, f"policy {plugin['use']} ({plugin['scope']})")
         for issuer in found["issuers"]:
@@ -63,6 +64,13 @@ def status(
         say(out, f"generation {found['generation']}, {of}")
     if any(worker["generation"] != found["generation"] for worker in found["workers"]):
         raise typer.Exit(1)
+
+
+def _held_back(found: dict[str, Any]) -> Iterator[str]:
+    """What gets other requests than usual, because somebody wants that."""
+    yield from (f"in maintenance: {name}" for name in found["maintenance"])
+    if overrides := found["overrides"]:
+        yield f"not as configured: {count(range(overrides), 'instance')} (portico services)"
 
 
 def _certificate_in_words(certificate: dict[str, Any]) -> str:

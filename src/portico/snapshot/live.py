@@ -268,6 +268,8 @@ class LiveServices:
         said = self._overrides.get((key, url))
         wanted = (False, None) if said is None else (said.is_drained, said.weight)
         is_new = (instance.is_drained, instance.weight) != wanted
+        if instance.is_drained and not wanted[0]:
+            instance.returned = time.monotonic()  # it may have been started anew meanwhile
         instance.is_drained, instance.weight = wanted
         return is_new
 

@@ -14,12 +14,14 @@ from starlette.types import Message, Receive, Scope, Send
 from portico.config import load_text
 from portico.config.admin import Caller
 from portico.core.api_keys import new_key
+from portico.processes.control import audit as audit_module
 from portico.processes.control.admin.audited import Audited
 from portico.processes.control.admin.guard import Guard
-from portico.processes.control.audit import KEEP, Audit
+from portico.processes.control.audit import Audit
 from portico.processes.control.audit_file import AuditEntry
 from portico.processes.ipc.runtime import Runtime
 
+KEEP = 50
 CALLERS = ((b"of-ada", Caller("ada")), (b"of-ops", Caller("ops", can_write=False)))
 
 
@@ -30,6 +32,8 @@ def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:
 
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr(audit_module, "KEEP", KEEP)
+    monkeypatch.setattr(audit_module, "_MOST_REFUSED", KEEP // 5)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     runtime = tmp_path / "runtime"
     runtime.mkdir(exist_ok=True)
@@ -148,6 +152,15 @@ def test_a_key_that_is_named_by_all_of_it_is_cut(audit: Audit) -> None:
     ask(audit, path=f"/admin/keys/{key.text}/revoke")
     (entry,) = entries(audit)
     assert entry.what == f"/admin/keys/portico_{key.id}/revoke"
+
+
+def test_a_program_that_may_not_and_tries_on_is_one_entry(audit: Audit) -> None:
+    """Such as a service that registers with a token to read."""
+    ask(audit)
+    for _ in range(KEEP):
+        for number in range(3):
+            ask(audit, path=f"/admin/registry/shop/{number}/heartbeat", token="of-ops")
+    assert [each.times for each in entries(audit)] == [KEEP] * 3 + [1]
 
 
 def test_texts_of_clients_are_one_short_line(audit: Audit) -> None:

@@ -99,3 +99,24 @@ def test_a_file_that_cannot_be_read_is_reported(
 
     asyncio.run(play())
     assert "cannot be read" in caplog.text
+
+
+def test_without_a_place_that_lasts_it_outlasts_the_control_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which may be killed while the gateway runs on."""
+    (tmp_path / "file").write_text("no directory")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "state"))
+
+    async def play() -> None:
+        first = Overrides(Workers(), Runtime(tmp_path), None, lambda: {A})
+        first.follow(CONFIG)
+        said = await first.drain(*A, by="ada")
+        assert not said.is_kept
+        second = Overrides(Workers(), Runtime(tmp_path), None, lambda: {A})
+        second.follow(CONFIG)
+        assert second.get(*A) is not None
+
+    asyncio.run(play())
+    assert "not kept over a restart" in caplog.text

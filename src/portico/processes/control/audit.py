@@ -16,15 +16,17 @@ from starlette.types import Scope
 from portico.config import Config
 from portico.core.api_keys import PATTERN, shown
 from portico.processes.control.audit_file import AuditEntry, AuditFile
-from portico.processes.control.state_file import state_path
+from portico.processes.control.state_file import is_there, state_path
 from portico.processes.ipc.runtime import Runtime
 
 logger: Final = logging.getLogger("portico.audit")
 
 KEEP: Final = 1000
 """Entries that are kept."""
-_NAMELESS: Final = 100
-"""Of these, requests without a right token: whoever sends many must not push out the others."""
+_MOST_REFUSED: Final = 100
+"""Of these, requests that were refused: whoever sends many must not push out what others did."""
+_RECENT: Final = 20
+"""Entries among which one is looked for to which a refusal is added."""
 _LONGEST: Final = 200
 """Characters of each text."""
 _REFUSED: Final = (401, 403)
@@ -54,7 +56,7 @@ class Audit:
             return
         self.close()
         self._path = path
-        if path is None or path.exists():  # else it is opened when there is something to keep
+        if is_there(path, self._runtime.directory / "audit"):  # else it is opened when there is something to keep
             self._open()
 
     def _open(self) -> AuditFile | None:
@@ -86,9 +88,8 @@ class Audit:
         entry = _entry(scope, status)
         if _is_routine(scope, status):
             return
-        last = self._entries[-1] if self._entries else None
-        if last is not None and not entry.caller and _is_alike(last, entry):
-            last.times, last.until, last.what = last.times + 1, entry.at, entry.what
+        if status in _REFUSED and (alike := self._alike(entry)) is not None:
+            alike.times, alike.until, alike.what = alike.times + 1, entry.at, entry.what
             return
         self._log(entry)
         self._entries.append(entry)
@@ -97,6 +98,12 @@ class Audit:
         if file is not None:
             file.append(entry, self._entries)
 
+    def _alike(self, entry: AuditEntry) -> AuditEntry | None:
+        """A recent refusal of the same; where nobody is named, whatever the same address asked for."""
+        wanted = _refused_whom(entry)
+        recent = (each for each in reversed(self._entries[-_RECENT:]) if each.status == entry.status)
+        return next((each for each in recent if _refused_whom(each) == wanted), None)
+
     def _log(self, entry: AuditEntry) -> None:
         names = "caller", "user", "client_ip", "action", "what", "status", "result"
         extra = {name: value for name in names if (value := getattr(entry, name)) != ""}
@@ -104,15 +111,10 @@ class Audit:
         logger.log(level, "the admin API was used" if entry.caller else "the admin API refused somebody", extra=extra)
 
     def _trim(self) -> None:
-        nameless = sum(not entry.caller for entry in self._entries) - _NAMELESS
-        if nameless > 0:
-            kept = []
-            for entry in self._entries:
-                if entry.caller or nameless <= 0:
-                    kept.append(entry)
-                else:
-                    nameless -= 1
-            self._entries = kept
+        refused = [entry for entry in self._entries if entry.status in _REFUSED]
+        if len(refused) > _MOST_REFUSED:
+            over = {id(entry) for entry in refused[:-_MOST_REFUSED]}
+            self._entries = [entry for entry in self._entries if id(entry) not in over]
         del self._entries[:-KEEP]
 
 
@@ -141,8 +143,9 @@ def _plain(text: str) -> str:
     return _KEY.sub(lambda found: shown(found[1]), plain)
 
 
-def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:
-    return not one.caller and (one.client_ip, one.status) == (other.client_ip, other.status)
+def _refused_whom(entry: AuditEntry) -> tuple[str, ...]:
+    about = (entry.user, entry.action, entry.what) if entry.caller else ()
+    return (entry.caller, entry.client_ip, *about)
 
 
 def _is_routine(scope: Scope, status: int) -> bool:

@@ -18,9 +18,9 @@ logger: Final = logging.getLogger("portico.audit")
 class AuditEntry(msgspec.Struct):
     """What was asked of the admin API, by whom, and what came of it.
 
-    `user` is who the client says that it acts for. Refusals that follow each other from one address, without a right
-    token, are one entry: `times` says how many they are, `at` when the first came and `until` when the last did. Both
-    are in seconds since the epoch.
+    `user` is who the client says that it acts for. Refusals of the same that come soon after each other are one entry,
+    and so are those of one address without a right token: `times` says how many they are, `at` when the first came and
+    `until` when the last did. Both are in seconds since the epoch.
     """
 
     at: float

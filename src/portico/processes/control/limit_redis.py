@@ -15,9 +15,10 @@ from portico.policies.measures import key_value
 _TIMEOUT: Final = 1.0
 _CONNECTIONS: Final = 8
 _PREFIX: Final = "portico:limit:"
-_ROUNDS: Final = 50
 _IN_A_ROUND: Final = 1000
-"""Names that Redis looks at in one round: 50,000 in all, the rest is left out."""
+"""Names that Redis looks at in one round."""
+_LOOKING: Final = 1.0
+"""Seconds after which the rest is left out."""
 _MOST: Final = 500
 """Keys whose state is asked for."""
 _LOOKS: Final = "0."
@@ -64,14 +65,15 @@ class RedisLimits:
         """What is counted there now, by this gateway and others."""
         known = {each.before: each for each in measures}
         names: list[tuple[str, Counted, str]] = []
-        rounds = 0
-        async for name in self._redis.scan_iter(match=f"{_PREFIX}*", count=_IN_A_ROUND):
-            rounds += 1
-            if rounds > _ROUNDS * _IN_A_ROUND or len(names) >= _MOST:
-                return Found(names, complete=False)
-            if (found := _measure(name, known)) is not None:
-                names.append((name, *found))
-        return Found(names, complete=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOKING):
+                async for name in self._redis.scan_iter(match=f"{_PREFIX}*", count=_IN_A_ROUND):
+                    if len(names) >= _MOST:
+                        return Found(names, complete=False)
+                    if (found := _measure(name, known)) is not None:
+                        names.append((name, *found))
+                return Found(names, complete=True)
+        return Found(names, complete=False)
 
     async def look(self, name: str, measure: Counted, key: str) -> dict[str, Any] | None:
         """What is left of a key; None where nothing was taken. Nothing is taken for it."""

@@ -18,6 +18,7 @@ import msgspec
 from portico.config import Config
 from portico.core.overrides import Override
 from portico.processes.control.override_file import OverrideFile, overrides_path
+from portico.processes.control.state_file import is_there
 from portico.processes.control.workers import Workers
 from portico.processes.ipc import channel
 from portico.processes.ipc.runtime import Runtime
@@ -61,6 +62,8 @@ class Overrides:
         self._known = known
         self._grace = grace
         self._path: Path | None = None
+        self._other = runtime.directory / "instances"
+        """Where it is kept for as long as this gateway runs, if not at that path."""
         self._file: OverrideFile | None = None
         self._overrides: dict[Identity, Override] = {}
         self._gone: dict[Identity, float] = {}
@@ -81,12 +84,12 @@ class Overrides:
             return
         self.close()
         self._path = path
-        if path is not None and path.exists():
+        if is_there(path, self._other):
             self._put(self._open().load())
 
     def _open(self) -> OverrideFile:
         if self._file is None:
-            self._file = OverrideFile(self._path, self._runtime.directory / "instances")
+            self._file = OverrideFile(self._path, self._other)
         return self._file
 
     def close(self) -> None:

@@ -48,6 +48,15 @@ def path_within(directory: Path, config_path: Path | None, kind: str) -> Path:
     return directory / f"{path.stem}-{hashlib.sha256(bytes(path)).hexdigest()[:12]}.{kind}.json"
 
 
+def is_there(path: Path | None, other: Path) -> bool:
+    """Whether something is kept at one of both; where that cannot be seen, there is nothing."""
+    for each in (path, other):
+        with suppress(OSError):
+            if each is not None and each.exists():
+                return True
+    return False
+
+
 def warn_not_kept(what: str, path: Path | None, problem: str) -> None:
     """Say that something ends with this gateway, and what to do about it; `what` is the sentence's beginning."""
     message = f"{what} not kept over a restart of the gateway: name a directory in gateway.state_dir"

@@ -11,6 +11,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from portico.processes.control.admin.models import Page
+from portico.processes.control.admin.openapi import shows
 from portico.processes.control.admin.places import Places
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
@@ -56,11 +58,42 @@ class ExplainRequest(BaseModel):
     """Which worker is asked; unless written, any."""
 
 
+class ExplanationPage(Page):
+    """All that is said of one request."""
+
+    worker: str
+    """The one that was asked."""
+    request: dict[str, Any]
+    """As it was read."""
+    outcome: str
+    """`forwarded`, `answered`, `refused`, or `unknown` where that depends on what is not there."""
+    route: dict[str, Any] | None
+    """The route that takes it, with what it meets."""
+    others: list[dict[str, Any]]
+    """Those that are nearest, with what each lost by."""
+    more: dict[str, int]
+    """How many others there are, by what they lost by."""
+    nearest: dict[str, Any] | None
+    """The first of them, where no route takes it."""
+    path: dict[str, Any] | None
+    """What becomes of the path."""
+    policies: list[dict[str, Any]]
+    """What each would say, in their order."""
+    cache: dict[str, Any] | None
+    instance: dict[str, Any] | None
+    """The one that would be chosen, and why."""
+    head: str | None
+    """What the service gets, up to the empty line, a character for each byte."""
+    answer: dict[str, Any] | None
+    """What the gateway answers itself."""
+    notes: list[str]
+
+
 def explain_routes(state: State, places: Places) -> APIRouter:
     """The route `/admin/explain`."""
-    router = APIRouter(prefix="/admin")
+    router = APIRouter(prefix="/admin", tags=["routes"])
 
-    @router.post("/explain", response_model=None, dependencies=[Depends(Bound(_AT_ONCE))])
+    @router.post("/explain", dependencies=[Depends(Bound(_AT_ONCE))], **shows(ExplanationPage))
     async def explain(asked: ExplainRequest) -> Response:
         """Why a request takes the route that it takes, and what each policy, the balancer and the service make of it.
 

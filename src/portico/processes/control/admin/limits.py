@@ -24,7 +24,7 @@ from portico.processes.control.state import State
 from portico.processes.ipc import channel
 
 _AT_ONCE: Final = 8
-_TIMEOUT: Final = 2.0
+_TIMEOUT: Final = 3.0
 """Seconds that workers have to say what they count, and Redis."""
 _MOST: Final = 20
 _MOST_LIMITS: Final = 1000

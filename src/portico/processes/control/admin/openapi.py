@@ -107,9 +107,8 @@ def _describe_problems(responses: dict[str, Any]) -> None:
 _TAGS: Final = [
     {"name": "gateway", "description": "The gateway itself."},
     {"name": "configuration", "description": "What is in force, what another document would change, and its history."},
-    {"name": "certificates", "description": "Certificates, and when they expire."},
     {"name": "services", "description": "Services, and what may be done with their instances."},
-    {"name": "routes", "description": "Routes with their policies."},
+    {"name": "routes", "description": "Routes with their policies, and what becomes of a request."},
     {"name": "limits", "description": "Rate limits and quotas, and what is left of them."},
     {"name": "consumers", "description": "Who may sign in, or hold a key."},
     {"name": "registry", "description": "Instances that register."},
