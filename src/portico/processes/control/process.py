@@ -32,6 +32,7 @@ from portico.processes.control.configuration.configuration import Configuration
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.live.streams import cut_stuck
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.overrides import Overrides
 from portico.processes.control.reloading import Reloading
@@ -181,6 +182,7 @@ class _Control:
         yield _server(create_app(self.state)), self.sockets.http
         admin = self.sockets.admin
         if admin is not None:
+            cut_stuck(admin)
             yield _server(create_admin(self.state, self.reloading, is_local=_is_local(admin))), admin
 
     def _files(self) -> list[Path]:

@@ -52,6 +52,12 @@ def test_who_has_logged_it_says_what_kind_it_is(logger: str, text: str, kind: st
     )
 
 
+def test_what_is_said_about_an_instance_is_of_its_kind_whoever_says_it() -> None:
+    own = events()
+    own.logged(Event(1.5, "INFO", "portico.control", "an instance is drained", {"instance": "http://h:1"}))
+    assert [event["kind"] for event in own.kept(["instance"])] == ["instance"]
+
+
 def test_a_client_that_comes_back_gets_what_it_has_missed() -> None:
     own = events()
     for number in range(5):
@@ -89,9 +95,9 @@ def test_what_is_kept_is_bounded_and_a_talkative_policy_pushes_out_no_others() -
     for number in range(2000):
         own.publish("log", f"chatter {number}")
     texts = [event["text"] for event in own.kept()]
-    assert (len(texts), texts[0], texts[1], texts[-1]) == (501, "reloaded", "chatter 1500", "chatter 1999")
+    assert (len(texts), texts[0], texts[1], texts[-1]) == (201, "reloaded", "chatter 1800", "chatter 1999")
     piece = asyncio.run(sent(own.stream(after=first), 1))
-    assert piece.startswith(b'event: left_out\ndata: {"left_out": 1500}\n\n')
+    assert piece.startswith(b'event: left_out\ndata: {"left_out": 1800}\n\n')
 
 
 def test_only_the_kinds_that_are_asked_for_come() -> None:

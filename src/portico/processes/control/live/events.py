@@ -29,8 +29,8 @@ _KINDS: Final[dict[str, Kind]] = {
     "portico.audit": "audit",
 }
 """By the logger's name; events of all others are of the kind `log`."""
-_KEPT: Final = 500
-"""Events that are kept of the kind `log`, and of all others: a policy that logs much pushes out no others."""
+_KEPT: Final = 200
+"""Events that are kept of each kind: a policy that logs much, or an outage of all services, pushes out no others."""
 _ID: Final = re.compile(r"([0-9a-f]{1,16})-([0-9]{1,15})")
 
 
@@ -38,7 +38,6 @@ class _Kept(NamedTuple):
     """`line` is JSON."""
 
     number: int
-    kind: str
     line: bytes
 
 
@@ -51,7 +50,7 @@ class Events:
         self._watching = watching
         self._process = f"{time.time_ns() // 1_000_000:x}"
         self._number = 0
-        self._kept: tuple[deque[_Kept], deque[_Kept]] = deque(maxlen=_KEPT), deque(maxlen=_KEPT)
+        self._kept: dict[str, deque[_Kept]] = {kind: deque(maxlen=_KEPT) for kind in KINDS}
         self._watchers: dict[Watcher, tuple[frozenset[str], Form]] = {}
 
     def publish(self, kind: Kind, text: str, *, level: str = "INFO", source: str = "control", **fields: object) -> None:
@@ -61,10 +60,7 @@ class Events:
 
     def logged(self, event: Event, source: str = "control") -> None:
         """An event that this process, or the worker `source`, has logged."""
-        kind: Kind = _KINDS.get(event.logger, "log")
-        if event.logger == "portico.upstreams" and event.text.startswith("breaker "):
-            kind = "breaker"
-        self._add(kind, event, source)
+        self._add(_kind_of(event), event, source)
 
     def left_out(self, worker: str, number: int) -> None:
         """So many events of a worker did not come."""
@@ -99,15 +95,15 @@ class Events:
         self._number += 1
         shown = {"id": self.last(), "at": event.at, "kind": kind, "level": event.level}
         line = msgspec.json.encode({**shown, "source": source, "text": event.text, "fields": event.fields})
-        kept = _Kept(self._number, kind, line)
-        self._kept[kind == "log"].append(kept)
+        kept = _Kept(self._number, line)
+        self._kept[kind].append(kept)
         for watcher, (kinds, form) in self._watchers.items():
             if kind in kinds:
                 watcher.put([_written(kept, self._process, form)])
 
     def _since(self, kinds: Collection[str], after: str) -> Iterator[_Kept]:
         last = self._number_of(after)
-        return (each for each in merge(*self._kept) if each.number > last and (not kinds or each.kind in kinds))
+        return (each for each in merge(*(self._kept[kind] for kind in kinds or KINDS)) if each.number > last)
 
     def _number_of(self, identity: str) -> int:
         """That of an event of this process; 0 for any other."""
@@ -117,7 +113,14 @@ class Events:
     def _gone(self, after: str) -> int:
         """How many were not kept that came after the one of an id, as far as this process knows."""
         last = self._number_of(after)
-        return max(0, self._number - last - sum(1 for each in merge(*self._kept) if each.number > last))
+        return self._number - min(last, self._number) - sum(1 for _ in self._since((), after))
+
+
+def _kind_of(event: Event) -> Kind:
+    kind = _KINDS.get(event.logger, "log")
+    if kind == "instance" and event.text.startswith("breaker "):
+        return "breaker"
+    return "instance" if kind == "config" and "instance" in event.fields else kind
 
 
 def _written(event: _Kept, process: str, form: Form) -> bytes:

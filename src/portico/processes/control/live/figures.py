@@ -52,7 +52,7 @@ class Figures:
         """Take note of a worker's totals, and compare them with those `before`, if somebody asks."""
         now = time.monotonic()
         last, self._reported_at[worker] = self._reported_at.get(worker), now
-        if before is None or last is None:
+        if before is None or last is None or now - last > WINDOW:  # it was hung for a while
             return
         if not self.is_asked():
             self._seconds.clear()

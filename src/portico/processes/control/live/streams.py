@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
@@ -13,7 +14,17 @@ from starlette.types import Receive, Scope, Send
 
 MOST: Final = 1024
 """Streams at once: each holds a connection, and some 100 KiB where its client does not read."""
+_STUCK: Final = 60_000
+"""Milliseconds after which a client that takes nothing of what waits for it is cut off."""
 EVENT_STREAM: Final = "text/event-stream"
+
+
+def cut_stuck(listener: socket.socket) -> None:
+    """Have the kernel cut connections of this listener whose clients take nothing, where it can: else they stay, with
+    what waits for them, for as long as their other end does.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK)
 
 
 class Streams:
