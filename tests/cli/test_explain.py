@@ -285,6 +285,11 @@ def test_how_many_others_are_named() -> None:
     assert "\nothers        and 9 more: 4 by path, 5 by listener\n" in portico("GET", "/rezt", "--others", "1").stdout
 
 
+def test_the_nearest_is_always_named() -> None:
+    said = data("GET", "/rezt", "--others", "0")
+    assert (said["nearest"]["name"], sum(said["more"].values())) == ("rest", 9)
+
+
 def test_it_says_what_it_goes_by() -> None:
     assert portico("GET", "/rest").stdout.endswith(
         "note: this is by the file: every instance is up, and nothing has been counted or cached yet\n"
@@ -315,6 +320,7 @@ def test_a_field_is_a_name_and_a_value() -> None:
         ("/a\x1b]0;title\x07", "a control byte"),
         ("/../x", "a dot segment in the path"),
         ("/%", "a percent sign without two hexadecimal digits in the path"),
+        ("/\udcff", "the request target has a character that must be percent-encoded"),
         ("/café", "the request target has a character that must be percent-encoded"),
         ("/" + "x" * 17_000, "the request target is longer than 16384 bytes"),
     ],
@@ -326,6 +332,12 @@ def test_what_is_refused_as_it_is(url: str, detail: str) -> None:
     assert f": {detail}\n" in done.stdout
     assert all(character.isprintable() or character == "\n" for character in done.stdout)
     assert max(map(len, done.stdout.splitlines())) < 300
+
+
+def test_what_is_no_utf8_is_shown_escaped() -> None:
+    said = data("GET", "/rest", "-H", "X-A: \udcff")
+    assert ["X-A", r"\xff"] in said["request"]["headers"]
+    assert "\r\nX-A: \xff\r\n" in said["head"]
 
 
 def test_what_clients_do_is_noted() -> None:

@@ -12,7 +12,10 @@ from random import Random
 from typing import Any, Final
 
 import pytest
+from redis import Redis
+from typer.testing import CliRunner
 
+from portico.cli.main import app
 from portico.core.api_keys import digest_of
 from portico.policies import POLICY_SETTINGS
 from support.backend import Backend, Connection
@@ -20,7 +23,9 @@ from support.client import TIMEOUT, Wire, ask
 from support.messages import Message
 from support.metrics import page
 from support.passwords import hashed
+from support.redis_process import RedisProcess
 from support.tokens import SECRET, bearer, token
+from support.waiting import until
 from support.world import Gateway
 
 REQUESTS: Final = 260
@@ -459,3 +464,59 @@ def test_questions_that_nobody_could_send(gateway: Gateway, question: dict[str, 
 def test_nobody_without_a_token_is_told(gateway: Gateway) -> None:
     answer = ask(gateway.admin_port, "POST", "/admin/explain", "Host: localhost", body=b'{"url": "/plain"}')
     assert answer.status == 401
+
+
+# ---- with Redis
+
+
+def test_what_is_in_redis_is_said_and_stays_as_it_is(services: list[Recording]) -> None:
+    limits = [{"requests_per_minute": 1, "burst": 5}, {"requests_per_day": 9, "by": {"header": "X-Key"}}]
+    cached = {"cache": {"ttl": 600, "store": "redis"}}
+    with RedisProcess() as redis:
+        written = {
+            "gateway": {"redis_url": f"redis://127.0.0.1:{redis.port}", "admin_token": TOKEN},
+            "services": {"one": {"url": services[0].backend.url, "health_check": False}},
+            "policies": {"rate_limit": limits},
+            "routes": [{"name": "kept", "service": "one", "path": "/kept", "rewrite": "keep", "policies": cached}],
+        }
+        question = {"url": "/kept/x", "headers": [["Host", "gateway.test"]], "client_ip": "127.0.0.1"}
+        with Gateway(written) as gateway:
+            first = explain(gateway, question).json()
+            assert (first["outcome"], first["cache"]["state"]) == ("forwarded", "miss")
+            assert "client_ip: 4 left" in limits_of(first)[0]
+            assert gateway.ask("GET", "/kept/x").status == 200
+            until(lambda: explain(gateway, question).json()["cache"]["state"] == "hit")
+            before = contents(redis)
+            second = explain(gateway, question).json()
+            assert (second["outcome"], second["cache"]["state"]) == ("answered", "hit")
+            assert (second["answer"]["status"], second["answer"]["body"]) == (200, "{}")
+            assert "client_ip: 3 left" in limits_of(second)[0]
+            assert contents(redis) == before
+            redis.end()
+            until(lambda: any("fallback" in note for note in explain(gateway, question).json()["notes"]))
+            gone = explain(gateway, question).json()
+            assert (gone["outcome"], gone["cache"]["state"]) == ("forwarded", "miss")
+
+
+def contents(redis: RedisProcess) -> dict[bytes, object]:
+    """All that is there, but for what gateways try Redis by."""
+    with Redis(port=redis.port) as client:  # what is stored is no text
+        return {name: client.dump(name) for name in client.scan_iter() if b"probe" not in name}
+
+
+def test_the_command_asks_the_running_gateway(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says the same in words: what is left of limits, and where that is written."""
+    monkeypatch.setenv("ADMIN_TOKEN", TOKEN)
+    where = ("--config", str(gateway.file), "--admin", f"127.0.0.1:{gateway.admin_port}")
+    question = ("GET", "http://gateway.test/keys/x", "-H", f"X-API-Key: {KEY}", "--client-ip", "127.0.0.9", *where)
+    done = CliRunner().invoke(app, ["explain", *question])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("GET /keys/x of gateway.test: goes to ")
+    assert f"\nroute         keys /keys ({gateway.file}:" in done.stdout
+    assert f"\nnote: this is what a worker of the gateway at 127.0.0.1:{gateway.admin_port} says\n" in done.stdout
+    said = json.loads(CliRunner().invoke(app, ["explain", *question, "--format", "json"]).stdout)
+    asked = explain(gateway, {"url": question[1], "headers": [["X-API-Key", KEY]], "client_ip": "127.0.0.9"}).json()
+    assert (limits_of(said), said["route"], said["others"]) == (limits_of(asked), asked["route"], asked["others"])
+    assert CliRunner().invoke(app, ["explain", *question, "--listener", "none"]).exit_code == 2
+    wrong = CliRunner().invoke(app, ["explain", "GET", "/nowhere/x", *where])
+    assert (wrong.exit_code, "no_route" in wrong.stdout) == (1, True)

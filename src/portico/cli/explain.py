@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from enum import StrEnum
 from ipaddress import ip_address
@@ -107,6 +106,8 @@ def _body(data: str | None) -> bytes:
 
 def _offline(question: Question, path: Path | None, others: int) -> Explanation:
     """By the file alone."""
+    import asyncio
+
     from portico.snapshot.explain import explain, lines_in, located
     from portico.snapshot.explain.offline import offline
 
@@ -130,6 +131,8 @@ def _live(question: Question, path: Path | None, admin: str | None, others: int)
     client = gateway_at(path, admin)
     try:
         said = asked(question, client, others)
+    except UnicodeEncodeError:
+        raise ValueError("a running gateway is asked in UTF-8, and this is none") from None
     except AdminError as error:
         if isinstance(error, RefusedError) and error.status == _UNPROCESSABLE:
             raise ValueError(str(error)) from None

@@ -16,6 +16,7 @@ _AROUND: Final = 40
 """How many letters are shown before and behind the one at which a path differs."""
 _WIDTH: Final = 14
 _MARKS: Final = {"passes": "+", "forwarded": "+", "answered": "=", "refused": "-", "unknown": "?"}
+_OF_EVERY_ANSWER: Final = ("date", "x-request-id", "content-length")
 _STATUS: Final = len(b"HTTP/1.1 ")
 
 
@@ -141,7 +142,9 @@ def _answer(answer: Answered | None) -> Iterator[str]:
         return
     detail = f": {answer['detail']}" if answer["detail"] else ""
     yield _item("answer", f"{_status(answer)}{detail}")
-    yield from (_item("", f"{name}: {_short(value)}") for name, value in answer["headers"])
+    for name, value in answer["headers"]:
+        if name.lower() not in _OF_EVERY_ANSWER:
+            yield _item("", f"{name}: {_short(value)}")
 
 
 def _target(said: Explanation) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A service's settings in the form in which the request path uses them."""
+"""Settings, mostly of services, in the form in which the request path uses them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from portico.config import ConsistentHashSettings, CookieKey, HeaderKey, RetrySettings, Upstream
 from portico.config import Timeouts as TimeoutSettings
+from portico.config.telemetry import TracingSettings
+from portico.observe.tracing import Sampling
 from portico.upstreams.balancer import MakeBalancer
 from portico.upstreams.breaker import Trip
 from portico.upstreams.consistent_hash import ConsistentHash, by_client, by_cookie, by_header
@@ -90,3 +92,9 @@ def retry_of(written: RetrySettings) -> Retry:
         frozenset(method.encode() for method in written.methods),
         frozenset() if "on" in written.model_fields_set else frozenset({"timeout"}),
     )
+
+
+def sampling_of(written: TracingSettings) -> Sampling:
+    """Which exchanges are recorded."""
+    joins, believes = written.clients != "restart", written.clients == "follow"
+    return Sampling(written.sample, written.parent_based, joins, believes)

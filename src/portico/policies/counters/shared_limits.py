@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextvars import Context
 from importlib.resources import files
 from typing import Any, Final, Protocol, cast
 
@@ -91,7 +92,7 @@ class _Peeked(SharedLimits):
 
     def ask(self, question: Question) -> None:
         if hasattr(question, "looking"):
-            self._of.ask(_Looked(cast(Countable, question)))
+            Context().run(self._of.ask, _Looked(cast(Countable, question)))  # others' questions go with it
 
 
 class _Looked:

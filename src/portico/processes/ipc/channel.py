@@ -182,7 +182,7 @@ class Explain(msgspec.Struct, tag=True):
 
 
 class Explained(msgspec.Struct, tag=True):
-    """An `Explanation` as JSON, or in `problem` why there can be no such request, or `is_busy` why not now."""
+    """An `Explanation` as JSON, or in `problem` why there can be no such request, or, with `is_busy`, none now."""
 
     number: int
     explanation: bytes

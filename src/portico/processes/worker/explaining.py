@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple
@@ -18,6 +19,8 @@ from portico.processes.ipc import channel
 from portico.proxy.gateway import Snapshot
 from portico.snapshot.builder import SnapshotBuilder
 from portico.snapshot.explain import Question, explain, explain_received
+
+logger: Final = logging.getLogger("portico.worker")
 
 _MOST_WAITING: Final = 16
 _SHARE: Final = 0.1
@@ -59,6 +62,9 @@ class Explaining:
             explanation = await self._in_turn(explained)
         except ValueError as error:
             return channel.Explained(wanted.number, b"", str(error))
+        except Exception:
+            logger.exception("a request could not be explained")
+            return channel.Explained(wanted.number, b"", "the worker failed on this: its log says why", is_busy=True)
         if explanation is None:
             return channel.Explained(wanted.number, b"", _BUSY.detail, is_busy=True)
         return channel.Explained(wanted.number, explanation)

@@ -9,8 +9,9 @@ from typing import Final
 from portico.config import Config
 from portico.observe.access_log import Log
 from portico.observe.metrics import Metrics
-from portico.observe.tracing import Sampling, Tracer
+from portico.observe.tracing import Tracer
 from portico.processes.exports import Exports
+from portico.snapshot.compiled import sampling_of
 
 _SOON: Final = 0.02
 """Seconds until spans are made of what has ended, if no more ends meanwhile."""
@@ -37,8 +38,7 @@ class Telemetry:
         self._tracer.flush()
         export = self._exports.use("traces", tracing)
         if tracing is not None and export is not None:
-            joins, believes = tracing.clients != "restart", tracing.clients == "follow"
-            self._tracer.sample(Sampling(tracing.sample, tracing.parent_based, joins, believes))
+            self._tracer.sample(sampling_of(tracing))
             self._tracer.routes = {route.name: _plain(route.path) for route in config.all_routes}
             self._tracer.export = export
         export = self._exports.use("logs", logs)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from copy import copy
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
@@ -386,7 +387,7 @@ class _Peeked(RedisStore):
 
     def ask(self, question: _LookUp) -> None:
         question.arguments = [argument(b"") + argument(b"peek")]
-        self.of.ask(question)
+        Context().run(self.of.ask, question)  # others' questions go with it
 
     def drop(self, resource: Resource, stored: Stored) -> None:
         """It stays."""

@@ -21,12 +21,12 @@ from portico.proxy.redirect import Redirect
 from portico.proxy.routing.router import host_name
 from portico.snapshot.builder import SnapshotBuilder
 from portico.snapshot.explain.answers import answered
+from portico.snapshot.explain.ends import ClientEnd, Outcome
 from portico.snapshot.explain.entrance import NO_PORTS, Entrance, entrance_of
 from portico.snapshot.explain.explanation import Asked, Explanation
 from portico.snapshot.explain.passing import Passed, answered_at_once, passed
-from portico.snapshot.explain.question import Question, limits_of, read, shown
+from portico.snapshot.explain.question import Question, limits_of, read, sent, shown
 from portico.snapshot.explain.routing import Routing, nearest
-from portico.snapshot.explain.stream import Unsent
 from portico.snapshot.explain.written import Written
 
 Where: TypeAlias = Callable[[Sequence[str | int]], str | None]
@@ -117,8 +117,8 @@ def _probe(
 ) -> tuple[Gateway, Exchange]:
     """A gateway that finds routes without noting it, and the exchange that it makes of a request."""
     gateway = _gateway(snapshot, listener)
-    stream = Unsent(client, len(content), 0)
-    exchange = gateway.probe(cast(Any, stream), request)
+    stream = ClientEnd(client, 0, len(content), is_done=True, outcome=Outcome())
+    exchange = gateway.probe(stream, request)
     exchange.content = content
     return gateway, exchange
 
@@ -131,16 +131,17 @@ def _gateway(snapshot: Snapshot, listener: str) -> Gateway:
 
 def begun(question: Question, listener: str, *, secure: bool) -> Explanation:
     """What can be said before anything is read."""
-    path, _, query = question.target.partition("?")
+    target = shown(sent(question.target))
+    path, _, query = target.partition("?")
     asked = Asked(
-        method=question.method,
-        target=question.target,
+        method=shown(sent(question.method)),
+        target=target,
         path=path,
         segments=None,
         query=query,
         host="",
         host_name="",
-        headers=[[*pair] for pair in question.lines()],
+        headers=[[shown(sent(part)) for part in pair] for pair in question.lines()],
         body_bytes=len(question.body),
         listener=listener,
         client_ip=question.client_ip,
@@ -194,9 +195,10 @@ def _with(said: Explanation, passed: Passed) -> Explanation:
         said[key] = passed[key]
     if said["route"] is not None and said["route"]["kind"] == "endpoint" and said["answer"] is None:
         said["outcome"], said["instance"], said["head"] = "answered", None, None  # by a process of the gateway's own
+    else:
+        said["notes"] += passed["notes"]
     if said["path"] is not None and said["head"] is not None:
         said["path"]["service"] = said["head"].split(" ", 2)[1]
-    said["notes"] += passed["notes"]
     return said
 
 

@@ -196,25 +196,26 @@ class Losing:
                 for answer in self._answers(candidate)
                 if not answer.is_met
             )
-        return path + listener + rest - _AGREEING * agreed / max(len(self.asked.path), 1)
+        return path + listener + rest - _AGREEING * agreed
 
     def _host_distance(self, candidate: Candidate) -> float:
         hosts = (host.removeprefix("*.") for host in candidate.rule.hosts)
         wrong = min(differing(self.asked.host, host) for host in hosts)
         return _OTHER_HOST + min(wrong, _MOST_OF_HOST) / 10
 
-    def _path_distance(self, candidate: Candidate) -> tuple[float, int]:
-        """That of the path, and how many letters agree."""
+    def _path_distance(self, candidate: Candidate) -> tuple[float, float]:
+        """That of the path, and the share of the longer one that agrees."""
         path, outline = self.asked.path, outline_of(candidate.rule)
         agreed = agreeing(path, outline.text)
+        share = agreed / max(len(path), len(outline.text))
         if candidate.turn is not None:
-            return 0.0, agreed if outline.is_prefix else len(path)
+            return 0.0, share if outline.is_prefix else 1.0
         if outline.pattern is not None and agreed == len(outline.text):
-            return _WRONG, agreed
+            return _WRONG, share
         beginning = path
         if outline.is_prefix:
             beginning = "/".join(path.split("/")[: outline.text.count("/") + 1])
-        wrong = differing(beginning, outline.text)
+        wrong = differing(beginning.lower(), outline.text.lower())
         if wrong <= _TYPING_ERROR and 3 * wrong <= len(outline.text):
-            return _MISTYPED + wrong / 100, agreed
-        return _OTHER_PATH - _SAME_BEGINNING * agreed / len(path), agreed
+            return _MISTYPED + wrong / 100, share
+        return _OTHER_PATH - _SAME_BEGINNING * share, share

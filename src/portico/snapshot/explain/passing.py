@@ -20,8 +20,10 @@ from portico.core.errors import REASONS, Answer, MessageError, Refusal
 from portico.core.exchange import Client, Exchange
 from portico.core.messages import CHUNKED
 from portico.observe.metrics import Metrics
+from portico.observe.tracing import Tracer
 from portico.proxy.gateway import Snapshot
 from portico.snapshot.builder import SnapshotBuilder
+from portico.snapshot.compiled import sampling_of
 from portico.snapshot.explain.choices import split_of
 from portico.snapshot.explain.ends import ClientEnd, InstanceEnd, Noted
 from portico.snapshot.explain.ends import Outcome as Ends
@@ -98,6 +100,10 @@ class _Passing:
         loop = asyncio.get_running_loop()
         gateway = WatchedGateway(snapshot, Metrics(), None, _NO_LOG, loop)
         gateway.trail = self.trail
+        if (tracing := self.config.gateway.tracing) is not None:
+            tracer = Tracer(lambda flush: None)  # noqa: ARG005 - nothing is exported
+            tracer.sample(sampling_of(tracing))
+            gateway.trace(tracer)
         stream = self._begin(gateway, exchange)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST):

@@ -90,7 +90,7 @@ class Question:
         if self.scheme is not None and "@" in self.url.split("/", 3)[2]:
             found.append("clients make Authorization: Basic of what stands before the @ of a URL: say it with -H")
         if not self.target.isascii() or " " in self.target:
-            found.append(f"clients send it encoded: {quote(self.target, safe=_SENT)}")
+            found.append(f"clients send it encoded: {quote(sent(self.target), safe=_SENT)}")
         if _DOTS.search(self.target.partition("?")[0]):
             found.append("most clients resolve . and .. before they send a path (curl: --path-as-is)")
         if not self.authority and not self.has("host"):
@@ -108,7 +108,7 @@ class Question:
     def head(self) -> bytes:
         """The bytes of its head."""
         fields = "".join(f"{name}: {value}\r\n" if value else f"{name}:\r\n" for name, value in self.lines())
-        return f"{self.method} {self.target} HTTP/1.1\r\n{fields}\r\n".encode("utf-8", "surrogateescape")
+        return sent(f"{self.method} {self.target} HTTP/1.1\r\n{fields}\r\n")
 
 
 def read(question: Question, limits: Limits) -> RequestHead:
@@ -119,6 +119,11 @@ def read(question: Question, limits: Limits) -> RequestHead:
         raise error
     line, _, block = head[:end].partition(b"\r\n")
     return parse_request_head(line, block, limits.header_count, limits.url_length, REQUEST_DROP, None, PASSES)
+
+
+def sent(text: str) -> bytes:
+    """The bytes of a text: UTF-8, and those of a command line that are none."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def shown(data: bytes) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
 from portico.config import Config, ResolvedRoute
+from portico.config.levels import Merged
 from portico.config.listen import ListenerSettings
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
@@ -43,6 +45,8 @@ class Rebuilding(SnapshotBuilder):
     """
 
     _double: Callable[[Instance], Instance]
+    _opened: PluginSet
+    _ran: Callable[[str], None]
     labels: dict[Any, Label]
     """What the policies that it has built are for."""
     used: dict[tuple[str, str | None], Service]
@@ -76,7 +80,7 @@ class Rebuilding(SnapshotBuilder):
         shared, table, _ = builder._counting
         own._counting = Counting(None if shared is None else shared.peek(), table)
         own.live = _PeekedLive(builder.live)
-        own.plugins = _said(config, builder.plugins, ran)
+        own._opened, own._ran = builder.plugins, ran
         own._proxy_status = proxy_status_of(config)
         own._answering = builder._answering.peek(one_double)
         own._own_services = {path: service.peek(one_double) for path, service in builder._own_services.items()}
@@ -100,10 +104,23 @@ class Rebuilding(SnapshotBuilder):
     def _rule(
         self, name: str, config: Config, listener: ListenerSettings
     ) -> tuple[ResolvedRoute | None, Rule[Route | LocalRoute]]:
-        for written, variants in with_variants(config.all_routes):
-            if written.name == name:
-                return written, rule_of(written, self._whole_route(written, variants, config.consumer_rates, config))
+        routes = config.all_routes
+        found = next((index for index, each in enumerate(routes) if each.name == name), None)
+        if found is not None:
+            ((written, variants),) = islice(with_variants(routes[found:]), 1)
+            self.plugins = self._uncalled(each.policies for each in (written, *variants))
+            return written, rule_of(written, self._whole_route(written, variants, config.consumer_rates, config))
+        self.plugins = self._uncalled([config.own_policies])
         return None, next(rule for rule in self._own_rules(config, listener) if rule.path == name)
+
+    def _uncalled(self, levels: Iterable[Merged]) -> PluginSet:
+        """The policies of users on these levels, each of which only says that it would be called."""
+        said = PluginSet()
+        for written, scope in (policies["plugins"] for policies in levels if policies.get("plugins", ([], ""))[0]):
+            opened = self._opened.by_scope.get(scope, ())
+            own = [each.hooks.policy.own_endpoints for each in opened] or [False] * len(written)
+            said.by_scope[scope] = [_placed(each, is_own, self._ran) for each, is_own in zip(written, own, strict=True)]
+        return said
 
     def _label(self, key: str, scope: str, policy: Policy | Hooks) -> Policy | Hooks:
         """Remember what a policy is for."""
@@ -130,17 +147,7 @@ class _PeekedLive(LiveServices):
         return self._of.weights(route, written, {}).peek()
 
 
-def _said(config: Config, plugins: PluginSet, ran: Callable[[str], None]) -> PluginSet:
-    """The policies of users, each of which only says that it would be called."""
-    said = PluginSet()
-    for scope, level in config.plugins.items():
-        opened = plugins.by_scope.get(scope, ())
-        own = [each.hooks.policy.own_endpoints for each in opened] or [False] * len(level)
-        said.by_scope[scope] = [_uncalled(each, is_own, ran) for each, is_own in zip(level, own, strict=True)]
-    return said
-
-
-def _uncalled(settings: PluginSettings, is_own: bool, ran: Callable[[str], None]) -> Placed:
+def _placed(settings: PluginSettings, is_own: bool, ran: Callable[[str], None]) -> Placed:
     def request(exchange: Exchange) -> Answer | None:  # noqa: ARG001
         ran(settings.use)
         return None

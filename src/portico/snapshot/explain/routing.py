@@ -51,7 +51,7 @@ class Routing:
             return (yield from self._taken(exchange, request, found, losing, said, most))
         said["answer"] = answered(Refusal(found.reason, found.detail) if isinstance(found, MessageError) else found)
         if losing is not None:
-            said["others"], said["more"] = yield from losing.losing(None, most)
+            said["others"], said["more"] = yield from losing.losing(None, max(most, 1))
             if isinstance(found, HiddenRouteError):
                 self._hidden(losing, found, said, most)
         return None
@@ -105,7 +105,7 @@ class Routing:
         if written is not None and written.answer is None and refusal is None:
             service = shown(match.target + exchange.query)
             said["path"] = Fate(client=match.path, service=service, prefix=shown(match.route.prefix))
-        return Routed(exchange, handling, refusal)
+        return Routed(exchange, handling)
 
     def _found(
         self, target: Target, winner: Candidate | None, losing: Losing | None, written: ResolvedRoute | None
