@@ -113,6 +113,7 @@ _TAGS: Final = [
     {"name": "consumers", "description": "Who may sign in, or hold a key."},
     {"name": "registry", "description": "Instances that register."},
     {"name": "cache", "description": "What is stored of responses."},
+    {"name": "certificates", "description": "What the gateway presents, and until when."},
     {"name": "canaries", "description": "Versions that get a growing share of requests."},
     {"name": "tokens", "description": "Tokens that the gateway issues."},
     {"name": "keys", "description": "API keys."},
