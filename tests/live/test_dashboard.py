@@ -331,6 +331,9 @@ def test_every_page_is_accessible_in_both_themes_and_on_a_phone(admin: Visitor) 
         page.set_viewport_size(PHONE)
         assert grave_faults(page, *OF_THEME_AND_WIDTH) == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+    page.goto(f"{admin.base}/dashboard/sign-in")
+    page.evaluate(script)
+    assert grave_faults(page) == []
     page.set_viewport_size(DESK)
 
 
