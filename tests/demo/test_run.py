@@ -29,3 +29,9 @@ def test_another_configuration_has_other_links() -> None:
     assert "localhost:8000/api/atc" in text
     assert "localhost:8000/api/gemini" not in text
     assert "requests a minute" not in text
+
+
+def test_the_dashboard_is_named_where_there_is_one() -> None:
+    config = load_config(None, {})
+    assert "http://localhost:9000/dashboard/" in introduction(config, 8000, 9000)
+    assert "dashboard" not in introduction(config, 8000)

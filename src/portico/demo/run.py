@@ -44,7 +44,8 @@ def run_demo(config: Config, config_path: Path | None) -> None:
     supervisor = Supervisor(config, config_path, listeners)
     for name, listener in samples.items():
         supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
-    print(introduction(config, listeners.gateway[0].own.getsockname()[1]), flush=True)  # noqa: T201
+    admin = listeners.admin.getsockname()[1] if listeners.admin is not None else None
+    print(introduction(config, listeners.gateway[0].own.getsockname()[1], admin), flush=True)  # noqa: T201
     _import_what_all_need()
     supervisor.run()
 
@@ -90,16 +91,21 @@ class _Sample:
         await server.serve(sockets=[self.listener])
 
 
-def introduction(config: Config, port: int) -> str:
-    """What is where, and what to try: only links that lead somewhere with this configuration."""
+def introduction(config: Config, port: int, admin: int | None = None) -> str:
+    """What is where, and what to try: only links that lead somewhere with this configuration.
+
+    `port` is the gateway's, `admin` that of the admin API, if there is one.
+    """
     base = f"{'http' if config.gateway.listeners[0].tls is None else 'https'}://localhost:{port}"
     paths = {route.path for route in config.all_routes}
     documented = f"; {base}/docs" if config.gateway.endpoints.docs == "public" else ""
     rows = [("WHAT", "WHERE", "DOES"), ("gateway", base, f"routes, balances, limits, logs{documented}")]
+    if admin is not None:
+        rows.append(("dashboard", f"http://localhost:{admin}/dashboard/", "shows it, and steers it"))
     for name, own in SAMPLES.items():
         through = f"; {base}/api/{name}/docs" if f"/api/{name}" in paths else ""
         rows.append((name, f"http://localhost:{own}/docs", _WHAT[name] + through))
-    table = "\n".join(f"{what:<11}{where:<29}{does}" for what, where, does in rows)
+    table = "\n".join(f"{what:<11}{where:<34}{does}" for what, where, does in rows)
     commands = "\n".join(f"  {command.format(base)}" for prefix, command in _TRY if prefix in paths | {"/"})
     return f"""\
 {table}

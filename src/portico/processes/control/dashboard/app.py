@@ -19,7 +19,7 @@ from portico.config.admin import Callers
 from portico.processes.control.admin.guard import stranger
 from portico.processes.control.dashboard.api import Api, ApiError, credentials
 from portico.processes.control.dashboard.flashes import Flashes
-from portico.processes.control.dashboard.forms import FormError, read_form
+from portico.processes.control.dashboard.forms import SMALL, FormError, read_form
 from portico.processes.control.dashboard.history import Figures, History
 from portico.processes.control.dashboard.page import Context, Done, Page, Visit
 from portico.processes.control.dashboard.pages import GROUPS, PAGES
@@ -72,7 +72,8 @@ class Dashboard:
                 Route("/dashboard/static/{name}", _static),
                 Route("/dashboard/{name}", self._page, methods=["GET", "POST"]),
                 Route("/dashboard/", self._page, methods=["GET", "POST"]),
-            ]
+            ],
+            exception_handlers={FormError: lambda _, error: self._problem(400, str(error))},
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,10 +124,7 @@ class Dashboard:
             return _to(to or "./")
         if request.method != "POST":
             return self._signing_in(to)
-        try:
-            form = await read_form(request)
-        except FormError as error:
-            return self._problem(400, str(error))
+        form = await read_form(request, SMALL)
         if not is_right(form.text("csrf"), self._sessions.anonymous()):
             return self._signing_in(to, _OLD_FORM, 403)
         cookie = self._sessions.begin(self._callers(), form.text("token"))
@@ -171,7 +169,8 @@ class Dashboard:
                 return _html("signed out", 401)
             query = f"?{request.url.query}" if request.url.query else ""
             return _to("sign-in" + (f"?to={quote(name + query, safe='')}" if name or query else ""), 303)
-        self._history.visit()
+        if page.samples:
+            self._history.visit()
         visit = Visit(session, Api(self._admin, session, request.client), self._history, request.query_params)
         return await (self._act if request.method == "POST" else self._show)(request, page, visit)
 
@@ -189,17 +188,14 @@ class Dashboard:
                 shown = await page.show(visit)
                 context |= {**shown, "is_live": context["is_live"] and shown.get("is_live", True)}
             except ApiError as error:
-                context["problem"] = str(error)
+                context |= {"problem": str(error), "is_empty": True}
         if not part:
             context["flash"] = self._flashes.take(visit.session.id)
         return _html(rendered(page.template, {**context, **(more or {})}), status)
 
     async def _act(self, request: Request, page: Page, visit: Visit) -> Response:
         """Do what a form asks for: then the page is loaded anew, unless there is something to be seen but once."""
-        try:
-            visit.form = form = await read_form(request)
-        except FormError as error:
-            return self._problem(400, str(error))
+        visit.form = form = await read_form(request)
         if not is_right(form.text("csrf"), visit.session.csrf):
             return await self._show(request, page, visit, {"problem": _OLD_FORM}, 403)
         act = page.actions.get(form.text("do"))

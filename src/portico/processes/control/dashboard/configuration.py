@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -14,7 +14,7 @@ from portico.processes.control.dashboard.page import Context, Done, Page, Visit
 
 _YAML: Final = "application/yaml"
 _PATH: Final = "/admin/config"
-_LONGEST: Final = 2_000_000
+_LONGEST: Final = 1_000_000
 """Characters of a text whose lines are compared: more takes longer than anybody waits."""
 
 
@@ -29,14 +29,15 @@ async def configuration(visit: Visit) -> Context:
     number = visit.query.get("entry", "")
     if number.isascii() and number.isdecimal():
         shown["entry"] = entry = await visit.get(f"{_PATH}/history/{number}")
-        shown["entry_difference"] = [*difference(shown["text"], str(entry.get("text", "")))]
+        shown["entry_difference"] = await _difference(shown["text"], str(entry.get("text", "")))
     return shown
 
 
 async def _history(visit: Visit) -> list[dict[str, Any]]:
     found = await visit.tried(f"{_PATH}/history")
-    entries: list[dict[str, Any]] = found.get("entries", found.get("items", found.get("history", [])))
-    return entries
+    entries: list[dict[str, Any]] = found.get("entries", [])
+    in_force = next((each["number"] for each in entries if each["state"] == "applied"), None)
+    return [{**each, "in_force": each["number"] == in_force} for each in entries]
 
 
 async def _plan(visit: Visit) -> Context:
@@ -49,7 +50,8 @@ async def _plan(visit: Visit) -> Context:
             raise
         return {"problem": str(error), "refused": error.document, "edited": text}
     now, _ = await visit.api.text(_PATH, _YAML)
-    return {"planned": planned, "edited": text, "difference": [*difference(now, text)], "base": visit.form.text("tag")}
+    lines = await _difference(now, text)
+    return {"planned": planned, "edited": text, "difference": lines, "base": visit.form.text("tag")}
 
 
 async def _apply(visit: Visit) -> Done:
@@ -86,6 +88,11 @@ def _text(visit: Visit) -> str:
     return visit.form.get("text", "").replace("\r\n", "\n")
 
 
+async def _difference(before: str, after: str) -> list[tuple[str, str]]:
+    """In a thread: thousands of lines take a while, and other requests go on."""
+    return await asyncio.to_thread(lambda: [*difference(before, after)])
+
+
 def difference(before: str, after: str) -> Iterator[tuple[str, str]]:
     """Lines that are other, each as `add`, `del`, `at` (where) or "" (beside them)."""
     if len(before) + len(after) > _LONGEST:
@@ -96,11 +103,6 @@ def difference(before: str, after: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines):
         if number > 1:  # the first two name files
             yield kinds.get(line[:1], ""), line
-
-
-def link_to(number: object) -> str:
-    """The address of an entry of the history."""
-    return f"configuration?entry={quote(str(number), safe='')}"
 
 
 CONFIGURATION = Page(

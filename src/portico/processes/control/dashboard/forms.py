@@ -7,8 +7,10 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-_LARGEST: Final = 16 << 20
-"""Bytes of a form: a configuration of 10,000 routes fits."""
+LARGEST: Final = 16 << 20
+"""Bytes of a form of who is signed in: a configuration of 10,000 routes fits."""
+SMALL: Final = 16 << 10
+"""Bytes of one of anybody's."""
 _FIELDS: Final = 200
 _KIND: Final = "application/x-www-form-urlencoded"
 
@@ -25,16 +27,16 @@ class Form(dict[str, str]):
         return self.get(name, "").strip()
 
 
-async def read_form(request: Request) -> Form:
-    """Raises FormError."""
+async def read_form(request: Request, most: int = LARGEST) -> Form:
+    """The form, if it has no more than `most` bytes. Raises FormError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _KIND:
         raise FormError(f"expected a form: Content-Type: {_KIND}")
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > _LARGEST:
-            raise FormError(f"a form has {_LARGEST >> 20} MiB at most")
+        if len(body) > most:
+            raise FormError(f"this form has {most:,} bytes at most")
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
     except ValueError:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from portico.core.tasks import background
+from portico.core.tasks import background, cancelled
 
 EVERY: Final = 2.0
 """Seconds between two samples."""
@@ -59,6 +59,11 @@ class History:
         """A figure of one service."""
         return [_number(_named(figures.get("services", ()), name).get(key)) if figures else None
                 for _, figures in self._samples]  # fmt: skip
+
+    async def close(self) -> None:
+        """Sample no more."""
+        if self._task is not None:
+            await cancelled([self._task])
 
     async def _sample(self) -> None:
         while time.monotonic() - self._visited < _WATCHED:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from portico.processes.control.dashboard.page import Context, Visit
+
+_MOST: Final = 40
+"""Services on this page, those that are down first, and things that need attention."""
 
 
 async def overview(visit: Visit) -> Context:
@@ -15,7 +18,8 @@ async def overview(visit: Visit) -> Context:
     figures = visit.history.latest()
     return {
         "figures": figures,
-        "services": services["services"],
+        "services": sorted(services["services"], key=lambda each: each["status"] != "unhealthy")[:_MOST],
+        "more": max(0, len(services["services"]) - _MOST),
         "live": {each["name"]: each for each in figures.get("services", ())},
         "attention": attention(services, status),
         "events": list(reversed(events.get("events", [])))[:12],
@@ -39,4 +43,7 @@ def attention(services: dict[str, Any], status: dict[str, Any]) -> list[dict[str
             found.append({"page": "certificates", "what": certificate["names"][0], "why": why})
     if status.get("maintenance"):
         found.append({"page": "services", "what": "In maintenance", "why": ", ".join(status["maintenance"])})
+    if len(found) > _MOST:
+        others = {"page": "services", "what": f"and {len(found) - _MOST} more", "why": ""}
+        return [*found[:_MOST], others]
     return found

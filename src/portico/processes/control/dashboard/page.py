@@ -76,6 +76,8 @@ class Page:
     actions: Mapping[str, Act] = field(default_factory=dict)
     reading: frozenset[str] = frozenset()
     is_live: bool = True
+    samples: bool = False
+    """Whether it shows figures over time, which are sampled while it is open."""
 
     @property
     def template(self) -> str:

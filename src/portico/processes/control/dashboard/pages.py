@@ -18,7 +18,7 @@ from portico.processes.control.dashboard.routes import ROUTES
 from portico.processes.control.dashboard.services import SERVICES
 
 GROUPS: Final[tuple[tuple[str, tuple[Page, ...]], ...]] = (
-    ("Now", (Page("", "Overview", overview), SERVICES, EXCHANGES, EVENTS)),
+    ("Now", (Page("", "Overview", overview, samples=True), SERVICES, EXCHANGES, EVENTS)),
     ("Requests", (ROUTES, EXPLAIN, LIMITS, CACHE, CONSUMERS)),
     ("Gateway", (CONFIGURATION, CERTIFICATES, AUDIT)),
 )

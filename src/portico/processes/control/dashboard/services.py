@@ -27,6 +27,10 @@ _MEANINGS = {
 }
 
 
+_MOST = 100
+"""Services on one page."""
+
+
 async def services(visit: Visit) -> Context:
     """Every service with its instances and, where something is counted, its figures."""
     found = await visit.get("/admin/services")
@@ -35,7 +39,8 @@ async def services(visit: Visit) -> Context:
     figures = {each["name"]: each for each in visit.history.latest().get("services", ())}
     canaries = await visit.tried("/admin/canaries")
     return {
-        "services": [{**service, "instances": [*map(_instance, service["instances"])]} for service in shown],
+        "services": [{**each, "instances": [*map(_instance, each["instances"])]} for each in shown[:_MOST]],
+        "more": max(0, len(shown) - _MOST),
         "live": figures,
         "workers": found["workers"],
         "canaries": canaries.get("canaries", []),
@@ -87,4 +92,5 @@ SERVICES = Page(
         "weight": _instances("weight", "has the weight {} now"),
         "canary": _canary,
     },
+    samples=True,
 )
