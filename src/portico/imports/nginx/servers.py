@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,11 +169,11 @@ class Reader:
             guards = _guarded_by(made.get(each, ())) if not each.path.endswith("/") else None
             if guards and not each.as_pattern and (shorter := _above(each.path, by_path)) is not None:
                 each.as_pattern = not guards <= _guarded_by(made.get(by_path[shorter], ()))
+        paths = sorted(each.path for each in chooser.prefixes)
+        continued = {path for path, following in pairwise(paths) if following.startswith(path)}
         for each in chooser.prefixes:
-            if any(branch.path.startswith("~") for branch in made.get(each, ())):
-                each.as_pattern = each.as_pattern or any(
-                    other is not each and other.path.startswith(each.path) for other in chooser.prefixes
-                )
+            if each.path in continued and any(branch.path.startswith("~") for branch in made.get(each, ())):
+                each.as_pattern = True
         _spread(chooser)
         return before != {each for each in chooser.prefixes if each.as_pattern}
 
