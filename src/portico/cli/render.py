@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,7 @@ def render(
     """
     from portico.render import NAMES, TARGETS, render_nginx
 
+    gc.disable()  # thousands of routes are made, of which none is garbage: looking for some takes as long again
     loaded, _ = load(named_file(context, file, config))
     if lua and target is not Target.NGINX:
         raise typer.BadParameter("only nginx has Lua", param_hint="--lua")

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portico.core.caches import remembered
+
 _WIDTH: Final = 120
 """Columns up to which a list of plain values stands on one line."""
 _PLAIN: Final = re.compile(
@@ -42,31 +44,31 @@ def document(value: Mapping[str, Any], before: str = "", *, spaced: bool = False
     for key, part in value.items():
         if spaced and lines and isinstance(part, (Mapping, list, tuple)) and part:
             lines.append("")
-        lines += _entry(key, part, "")
+        _entry(key, part, "", lines)
     return "\n".join(lines) + "\n"
 
 
-def _entry(key: str, value: Any, indent: str) -> Iterator[str]:
-    """The lines of a key and its value."""
-    head = f"{indent}{scalar(key)}:"
+def _entry(key: str, value: Any, indent: str, lines: list[str]) -> None:
+    """Appends the lines of a key and its value."""
     if isinstance(value, Noted):
-        yield from comment(value.note, indent)
-        yield from _entry(key, value.value, indent)
-    elif isinstance(value, Mapping) and value:
-        yield head
+        lines += comment(value.note, indent)
+        value = value.value
+    head = f"{indent}{scalar(key)}:"
+    if isinstance(value, (dict, Mapping)) and value:
+        lines.append(head)
         for name, part in value.items():
-            yield from _entry(name, part, f"{indent}  ")
+            _entry(name, part, f"{indent}  ", lines)
     elif isinstance(value, (list, tuple)) and value:
         line = _flow(value)
         if line is not None and len(head) + len(line) < _WIDTH:
-            yield f"{head} {line}"
+            lines.append(f"{head} {line}")
         else:
-            yield head
-            yield from _items(value, f"{indent}  ")
+            lines.append(head)
+            _items(value, f"{indent}  ", lines)
     elif _has_lines(value):
-        yield from _literal(head, value, f"{indent}  ")
+        lines += _literal(head, value, f"{indent}  ")
     else:
-        yield f"{head} {_empty_or_scalar(value)}"
+        lines.append(f"{head} {_empty_or_scalar(value)}")
 
 
 def _has_lines(value: Any) -> bool:
@@ -85,33 +87,33 @@ def _literal(head: str, text: str, indent: str) -> Iterator[str]:
     yield from (f"{indent}{line}".rstrip() for line in text[:-1].split("\n"))
 
 
-def _items(values: Sequence[Any], indent: str) -> Iterator[str]:
+def _items(values: Sequence[Any], indent: str, lines: list[str]) -> None:
+    """Appends the lines of a list's items."""
+    inner = f"{indent}  "
     for value in values:
         if isinstance(value, Noted):
-            yield from comment(value.note, indent)
+            lines += comment(value.note, indent)
             value = value.value
-        if isinstance(value, Mapping) and value:
-            mark = "- "
+        if isinstance(value, (dict, Mapping)) and value:
+            at = len(lines)
             for name, part in value.items():
-                first, *others = _entry(name, part, f"{indent}  ")
-                while first.lstrip().startswith("#"):  # the dash stands at the key, below its comment
-                    yield first
-                    first, *others = others
-                yield indent + mark + first[len(indent) + 2 :]
-                yield from others
-                mark = "  "
+                _entry(name, part, inner, lines)
+            while lines[at].lstrip().startswith("#"):  # the dash stands at the key, below its comment
+                at += 1
+            lines[at] = f"{indent}- {lines[at][len(inner) :]}"
         elif isinstance(value, (list, tuple)):
-            yield f"{indent}- {_inline(value)}"
+            lines.append(f"{indent}- {_inline(value)}")
         elif _has_lines(value):
-            yield from _literal(f"{indent}-", value, f"{indent}  ")
+            lines += _literal(f"{indent}-", value, inner)
         else:
-            yield f"{indent}- {_empty_or_scalar(value)}"
+            lines.append(f"{indent}- {_empty_or_scalar(value)}")
 
 
 def _flow(values: Sequence[Any]) -> str | None:
     """A list on one line; None where it holds more than plain values."""
-    if any(isinstance(value, (Mapping, list, tuple, Noted)) or _has_lines(value) for value in values):
-        return None
+    for value in values:
+        if isinstance(value, (dict, Mapping, list, tuple, Noted)) or _has_lines(value):
+            return None
     return f"[{', '.join(map(_in_flow, values))}]"
 
 
@@ -145,7 +147,11 @@ def scalar(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return f"{value:.15g}" if isinstance(value, float) else str(value)
-    text = str(value)
+    return _text(str(value))
+
+
+@remembered(65_536)
+def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
     if not _SPECIAL.search(text):

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import quote
 
+from portico.core.caches import remembered
 from portico.core.paths import segments_of
 from portico.core.patterns.pattern import path_text
 from portico.core.patterns.pattern_set import PatternSet
@@ -26,6 +27,7 @@ def is_taken(path: str) -> bool:
     return why_not(path) is None
 
 
+@remembered(65_536)  # thousands of locations are asked for several times, far apart
 def why_not(path: str) -> str | None:
     """What Portico says against a path; None where it takes it."""
     if len(path) > _LONGEST:

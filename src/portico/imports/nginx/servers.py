@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,25 +23,13 @@ from portico.imports.nginx.locations import Branch, Chooser, Location, head_of, 
 from portico.imports.nginx.narrowing import Narrow
 from portico.imports.nginx.patterns import encoded, exact_path, is_taken, why_not, wider
 from portico.imports.nginx.policies import ClosedError, Policies, guards_of
+from portico.imports.nginx.prefixes import Made, as_patterns, grow
 from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.turns import Turns
 from portico.imports.nginx.upstreams import Services
 from portico.imports.nginx.variables import Choice, Var, Variables, literal
 from portico.imports.nginx.walk import Walk
 from portico.policies.headers import OF_CONTENT
-
-_REFUSING: Final = (
-    "allow",
-    "deny",
-    "auth_basic",
-    "auth_request",
-    "internal",
-    "satisfy",
-    "access_by_lua_block",
-    "access_by_lua_file",
-    "auth_jwt",
-)
-
 
 _BEFORE_GUARDS: Final = ("return", "rewrite", "deny", "limit_except")
 """Directives whose answers come before guards are looked at, or are what one of them says."""
@@ -77,10 +65,6 @@ class Site:
         return cls(server, hosts, scheme, tag, Chooser(locations))
 
 
-Made = dict[Location, list[Branch]]
-"""The branches of locations, in the order in which they are asked."""
-
-
 @dataclass(slots=True)
 class Reader:
     """Makes routes of one server for some listeners, which are alike in their scheme."""
@@ -112,9 +96,9 @@ class Reader:
             for branch in (*first.found, *first.last):
                 self._add(site, branch)
             return
-        _as_patterns(site.chooser, in_patterns=in_patterns)
+        as_patterns(site.chooser, in_patterns=in_patterns)
         made = self._made(site, state.variables)
-        while self._grows(site.chooser, made):
+        while grow(site.chooser, made):
             made = self._made(site, state.variables)
         if not any(each.is_prefix and each.path == "/" for each in site.chooser.locations):
             nothing = Location(server.directive, "", "/", server.scope, as_pattern=in_patterns)
@@ -158,23 +142,6 @@ class Reader:
 
     def _made(self, site: Site, variables: Variables) -> Made:
         return {each: self._walk(each, site, variables) for each in self._ordered(site.chooser)}
-
-    @staticmethod
-    def _grows(chooser: Chooser, made: Mapping[Location, list[Branch]]) -> bool:
-        """Whether prefixes have become patterns, before which those have to be asked that are longer."""
-        before = {each for each in chooser.prefixes if each.as_pattern}
-        by_path = {each.path: each for each in chooser.prefixes}
-        for each in chooser.prefixes:
-            guards = _guarded_by(made.get(each, ())) if not each.path.endswith("/") else None
-            if guards and not each.as_pattern and (shorter := _above(each.path, by_path)) is not None:
-                each.as_pattern = not guards <= _guarded_by(made.get(by_path[shorter], ()))
-        for each in chooser.prefixes:
-            if any(branch.path.startswith("~") for branch in made.get(each, ())):
-                each.as_pattern = each.as_pattern or any(
-                    other is not each and other.path.startswith(each.path) for other in chooser.prefixes
-                )
-        _spread(chooser)
-        return before != {each for each in chooser.prefixes if each.as_pattern}
 
     def _walk(self, location: Location, site: Site, variables: Variables) -> list[Branch]:
         self.ledger.taken(location.directive)
@@ -393,46 +360,6 @@ def _at(branch: Branch, path: str) -> Branch:
     if "redirect" in keys:
         keys["redirect"] = {**keys["redirect"], "to": keys["redirect"]["to"].replace("/{path}", encoded(path))}
     return replace(branch, path=exact_path(path), keys=keys)
-
-
-def _as_patterns(chooser: Chooser, *, in_patterns: bool) -> None:
-    """Which prefixes are written as patterns: those that refuse requests by letters, and all that are longer."""
-    for each in chooser.prefixes:
-        each.as_pattern = in_patterns or (not each.path.endswith("/") and _is_guarded(each))
-    _spread(chooser)
-
-
-def _spread(chooser: Chooser) -> None:
-    """What is longer than a prefix that is written as a pattern is written as one, too."""
-    patterns = {each.path for each in chooser.prefixes if each.as_pattern}
-    for each in chooser.prefixes if patterns else ():
-        if _above(each.path, patterns) is not None:
-            each.as_pattern = True
-
-
-def _above(path: str, known: Container[str]) -> str | None:
-    """The longest of the known beginnings of a path that are shorter than it."""
-    return next((path[:end] for end in range(len(path) - 1, 0, -1) if path[:end] in known), None)
-
-
-def _is_guarded(location: Location) -> bool:
-    for each in location.block:
-        if each.name in _REFUSING and each.value != "off" and not (each.name == "allow" and each.value == "all"):
-            return True
-        if each.name == "return" and re.fullmatch(r"[45]\d\d", each.value):
-            return True
-    return False
-
-
-def _guarded_by(branches: Sequence[Branch]) -> set[Directive]:
-    """What may refuse requests of a location: directives, and the location itself where some of its routes do."""
-    found = {each for branch in branches for lines in guards_of(branch.scope).values() for each in lines}
-    for branch in branches:
-        status = branch.keys.get("respond")
-        status = status.get("status", 200) if isinstance(status, dict) else status or 200
-        if branch.closed is not None or status >= 400:
-            found.add(branch.directive)
-    return found
 
 
 def _slash(location: Location, branches: Sequence[Branch], chooser: Chooser) -> Branch | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from portico.imports.nginx.narrowing import Narrow
 from portico.imports.nginx.patterns import is_taken
@@ -54,7 +55,7 @@ class Turns:
         """The path as it is written, so that the route is asked after all before it."""
         if not path.startswith("~"):
             return path
-        for candidate in (path, *_variants(path)):
+        for candidate in chain((path,), _variants(path)):  # whose others few need
             turn = self._first.get(candidate)
             weighs = self._weight.get(candidate)
             if turn is None or (turn >= self._now and (weighs is None or narrow.weight <= weighs)):

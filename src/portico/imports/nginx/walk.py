@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from portico.imports.nginx.answering import ELSEWHERE
 from portico.imports.nginx.branches import State
+from portico.imports.nginx.geo import refused_networks
 from portico.imports.nginx.locations import Branch
 from portico.imports.nginx.narrowing import Conditions, Narrow, Test
 from portico.imports.nginx.policies import ClosedError
 from portico.imports.nginx.rewriting import Rewriting
 from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.variables import Var, Variables
+
+_ELSEWHERE_TOO = frozenset({*ELSEWHERE, "rewrite", "return", "try_files", "error_page", "break"})
 
 
 @dataclass(slots=True)
@@ -152,6 +155,11 @@ class Walk(Rewriting):
         block = directive.block or ()
         refusal = next((each for each in block if each.name == "return" and _refuses(each)), None)
         choice = state.variables.choices.get(directive.args[0].strip("($)") if directive.args else "")
+        networks = refused_networks(directive, choice) if self._is_plain(directive, state) else None
+        if networks is not None:
+            self.ledger.taken(directive, *block)
+            state.scope = state.scope.inside(networks)
+            return
         if refusal is not None:
             why = "no route can ask for this, and it refuses requests"
             if choice is not None and choice.kind == "geo":
@@ -166,6 +174,17 @@ class Walk(Rewriting):
             if each.name == "set" and each.args:
                 state.variables.own[each.value.removeprefix("$")] = (Var(f"if:{each.where.line}"),)
         self._edits(directive, state)
+
+    def _is_plain(self, directive: Directive, state: State) -> bool:
+        """Whether what an `if` refuses holds for all of the location, which goes nowhere else and has no such rules."""
+        block = self.location.block
+        return (
+            any(each is directive for each in block)
+            and any(each.name == "proxy_pass" for each in block)
+            and not any(each.name in _ELSEWHERE_TOO for each in block)
+            and not state.scope.all("allow", "deny")
+            and state.scope.value("satisfy", "all") == "all"
+        )
 
     def _edits(self, directive: Directive, state: State) -> None:
         """A block that only sets variables or fields for some requests."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,38 +62,6 @@ def comment(note: str) -> str:
     return "# " + "".join(letter if letter.isprintable() else "?" for letter in shown)
 
 
-def _flow(value: Any, room: int) -> str | None:
-    """The value on one line; None where it has no room, or has a comment."""
-    if isinstance(value, str):
-        short = text(value)
-    elif isinstance(value, dict):
-        if len(value) > _MOST:
-            return None
-        parts = _within(((f"{text(key)}: ", part) for key, part in value.items()), room)
-        return None if parts is None else "{" + ", ".join(parts) + "}"
-    elif isinstance(value, list):
-        parts = _within((("", part) for part in value), room)
-        return None if parts is None else "[" + ", ".join(parts) + "]"
-    elif isinstance(value, Noted):
-        return None
-    else:
-        short = _number(value)
-    return short if len(short) <= room else None
-
-
-def _within(pairs: Iterable[tuple[str, Any]], room: int) -> list[str] | None:
-    parts = []
-    for head, part in pairs:
-        own = _flow(part, room - len(head))
-        if own is None:
-            return None
-        parts.append(head + own)
-        room -= len(parts[-1]) + 2
-        if room < 0:
-            return None
-    return parts
-
-
 def _number(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -106,6 +74,39 @@ class _Writer:
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], list[str]] = {}
         self._short: dict[int, str | None] = {}
+        """Mappings and lists on one line, by their identity: the document holds them. None has no room on any."""
+
+    def _flow(self, value: Any, room: int) -> str | None:
+        """The value on one line; None where it has no room, or has a comment."""
+        short = self._on_one_line(value)
+        return short if short is not None and len(short) <= room else None
+
+    def _on_one_line(self, value: Any) -> str | None:
+        if isinstance(value, str):
+            return text(value)
+        if isinstance(value, Noted):
+            return None
+        if not isinstance(value, (dict, list)):
+            return _number(value)
+        known = self._short.get(id(value), "")
+        if known == "":
+            known = self._short[id(value)] = self._joined(value)
+        return known
+
+    def _joined(self, value: dict[str, Any] | list[Any]) -> str | None:
+        parts = []
+        is_mapping = isinstance(value, dict)
+        if is_mapping and len(value) > _MOST:
+            return None
+        for own in value.items() if isinstance(value, dict) else value:
+            short = self._on_one_line(own[1] if is_mapping else own)
+            if short is None:
+                return None
+            parts.append(f"{text(own[0])}: {short}" if is_mapping else short)
+        joined = ", ".join(parts)
+        if len(joined) > _WIDE:
+            return None
+        return f"{{{joined}}}" if is_mapping else f"[{joined}]"
 
     def mapping(self, value: Mapping[str, Any], indent: str, lines: list[str]) -> None:
         for key, part in value.items():
@@ -119,9 +120,7 @@ class _Writer:
                 self._entry(f"{indent}{text(key)}:", own, indent, lines)
 
     def _shared(self, head: str, value: Shared, indent: str, lines: list[str]) -> None:
-        short = self._short.get(id(value), "")
-        if short == "":
-            short = self._short[id(value)] = _flow(value, _WIDE)
+        short = self._on_one_line(value)
         if short is not None and len(head) + len(short) < _WIDE:
             lines.append(f"{head} {short}")
             return
@@ -138,7 +137,7 @@ class _Writer:
             lines.append(f"{head} |")
             lines += [f"{indent}  {line}" if line else "" for line in value[:-1].split("\n")]
             return
-        short = _flow(value, _WIDE - len(head) - 1)
+        short = self._flow(value, _WIDE - len(head) - 1)
         if short is not None:
             lines.append(f"{head} {short}")
         elif isinstance(value, dict):
@@ -156,7 +155,7 @@ class _Writer:
             if isinstance(part, Noted):
                 lines.append(indent + comment(part.note))
                 own = part.value
-            short = _flow(own, _WIDE - len(indent) - 2)
+            short = self._flow(own, _WIDE - len(indent) - 2)
             if short is not None:
                 lines.append(f"{indent}- {short}")
             elif isinstance(own, dict):

@@ -19,16 +19,19 @@ class Names:
     """Each once: lower case, letters, digits and hyphens (RFC 1123), beginning with a letter (RFC 1035)."""
 
     _taken: set[tuple[str, str]] = field(default_factory=set)
+    _last: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The number that a name was last given."""
     _known: dict[tuple[str, object], str] = field(default_factory=dict)
 
     def free(self, kind: str, name: str) -> str:
         """`NAME`, or `NAME-2` where a resource of that kind has it."""
         plain = plain_name(name)
-        found, number = plain, 1
+        found, number = plain, self._last.get((kind, plain), 1)
         while (kind, found) in self._taken:
             number += 1
             found = f"{plain}-{number}"
         self._taken.add((kind, found))
+        self._last[kind, plain] = number
         return found
 
     def once(self, kind: str, key: object, name: str) -> str:
