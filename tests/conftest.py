@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,12 @@ from support.portico import environment
 # is here, or in CI, where Hypothesis has a profile of its own.
 settings.register_profile("portico", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("portico")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C ends commands, also where the tests run in the background, in which shells ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

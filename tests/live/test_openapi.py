@@ -134,6 +134,8 @@ def test_all_services_that_can_be_read_are_there(world: World) -> None:
     assert schemas["old_Item"]["properties"]["name"] == {"type": ["string", "null"]}
     about = document["info"]["x-portico"]
     assert about["apart"] == {"schemas/Item": ["orders_Item", "users_Item", "old_Item"]}
+    until(lambda: world.document()["info"]["x-portico"]["services"]["html"].get("reason"), "it has been asked")
+    about = world.document()["info"]["x-portico"]
     states = {name: (each["state"], each.get("reason")) for name, each in about["services"].items()}
     assert states == {
         "pages": ("current", None),
