@@ -8,7 +8,7 @@ import pytest
 
 from config.conftest import Load, Report
 from portico.config import load_config, warnings_for
-from portico.config.model import dump_config, load_dumped
+from portico.config.passing import dump_config, load_dumped
 
 KEY, OTHER = "k" * 32, "o" * 40
 ONE = "services: {a: {url: http://h}}\n"

@@ -17,8 +17,10 @@ from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
 from portico.config.mirror import MirrorSettings
-from portico.config.model import (
-    Config,
+from portico.config.model import Config
+from portico.config.notes import hosts_in_words, notes_for
+from portico.config.overload import MaxRequests
+from portico.config.passing import (
     dump_config,
     gateway_of,
     load_dumped,
@@ -27,8 +29,6 @@ from portico.config.model import (
     with_redis,
     with_source,
 )
-from portico.config.notes import hosts_in_words, notes_for
-from portico.config.overload import MaxRequests
 from portico.config.plugins import check_plugins, names_plugins, plugin_files
 from portico.config.policy_documents import documents_of_files, documents_wanted
 from portico.config.problems import ConfigError, Problem

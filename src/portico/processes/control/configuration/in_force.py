@@ -13,7 +13,7 @@ from portico.config import Config
 from portico.config.defaults import with_defaults
 from portico.config.document import parse_document
 from portico.config.masks import Known, masked_text
-from portico.config.model import with_origin
+from portico.config.passing import with_origin
 from portico.config.shown import known_of, shown_document
 from portico.core.slices import collecting_later
 from portico.processes.control.configuration.history import History
