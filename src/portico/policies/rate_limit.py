@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from itertools import count as numbers_from
-from math import ceil
-from operator import itemgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-from portico.core.clients import client_of
-from portico.core.errors import Answer, Refusal
+from portico.core.errors import Refusal
 from portico.core.exchange import Exchange
-from portico.core.mcp import decoded, is_coded
 from portico.core.settings import HeaderName, NotEmpty, Settings
 from portico.policies.costs import CostSettings
 from portico.policies.costs.paying import note_fields, paying
@@ -25,12 +20,12 @@ from portico.policies.counters.buckets import Buckets, TokenBuckets
 from portico.policies.counters.periods import PERIODS
 from portico.policies.counters.quotas import Quotas
 from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
-from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.counters.standing import Asked
 from portico.policies.limit_report import Listed
-from portico.policies.measures import Kind, Measure, Quota, Rate, add_members
-from portico.policies.policy import Context, Hooks, Pending, Policy
-from portico.policies.shadow import Exceeded, Shadow
+from portico.policies.limiting import Limit, Measures, SharedStep, Step, by_client, by_consumer, by_header
+from portico.policies.measures import Kind, Measure, Quota, Rate
+from portico.policies.policy import Context, Hooks, Policy
+from portico.policies.shadow import Shadow
 
 
 class ByHeader(Settings):
@@ -208,13 +203,13 @@ def _build(settings: RateLimitSettings, context: Context, index: int) -> Policy 
         return None
     is_one_rate = _is_one_rate(group)
     table = context.table if is_one_rate else None
-    limits = [_Limit(each, _Maker(each, context, table)) for each in group]
+    limits = [_Maker(each, context, table).limit() for each in group]
     if context.shared is not None and table is None:
-        check: Policy = _SharedStep(limits, joins, context.shared).check
+        check: Policy = SharedStep(limits, joins, context.shared).check
     elif is_one_rate and not joins and group[0].settings.cost is None:
         check = limits[0].check
     else:
-        check = _Step(limits, joins).check
+        check = Step(limits, joins).check
     headers = [each.settings.by.header for each in group if isinstance(each.settings.by, ByHeader)]
     if headers:
         check = _with_single(headers, check)
@@ -273,11 +268,16 @@ def _with_rate(numbers: Mapping[str, Any], known: Mapping[str, Any] = _NO_NUMBER
     return {**{key: known.get(key, RateLimit.model_fields[key].default) for key in _RATE}, **numbers}
 
 
+_KEYS: Final[Mapping[str, Callable[[Exchange], str]]] = {"client_ip": by_client, "consumer": by_consumer}
+
+
 class _Maker:
     """Makes the measures of one limit; their state in memory outlives a snapshot that leaves the numbers alone."""
 
     def __init__(self, counted: _Counted, context: Context, table: BucketTable | None) -> None:
         limit, by, is_alone = counted.settings, counted.settings.by, counted.is_alone
+        self.settings = limit
+        self.owns = counted.owns
         self.name = counted.name
         self.fallback = limit.fallback
         self.kind = Kind(not limit.enforce, limit.cost is not None)
@@ -304,7 +304,7 @@ class _Maker:
         self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
         self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{counted.place}:{who}"
 
-    def make(self, numbers: Mapping[str, Any]) -> tuple[Measure, ...]:
+    def make(self, numbers: Mapping[str, Any]) -> Measures:
         """The measures of these numbers: the rate first, then quotas from the shortest to the longest."""
         measures: list[Measure] = []
         if "burst" in numbers:
@@ -319,8 +319,17 @@ class _Maker:
                 measures.append(Quota(self.name, quotas, self.fallback, redis_name, self.kind, self.asked))
         return tuple(measures)
 
-    def list(self, limit: _Limit) -> None:
-        """Have the limit shown to whoever asks for all of them."""
+    def limit(self) -> Limit:
+        """The limit, which is shown to whoever asks for all of them."""
+        by, cost = self.settings.by, self.settings.cost
+        key_of = _KEYS[by] if isinstance(by, str) else by_header(by.header)
+        owns = {consumer: self.make(numbers) for consumer, numbers in self.owns.items()}
+        reading = CostReading(cost) if cost is not None else None
+        made = Limit(self.name, key_of, self.make(self.settings.numbers), owns, self.asked, reading)
+        self._list(made)
+        return made
+
+    def _list(self, limit: Limit) -> None:
         listed: Listed = self._kept(("listed",), Listed)
         listed.about = self.about
         listed.store = "workers" if self.table is not None else "memory" if self.context.shared is None else "redis"
@@ -342,174 +351,3 @@ class _Maker:
 
     def _kept(self, numbers: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         return self.context.state.keep(("rate_limit", self.context.scope, *self.key, *numbers), make)
-
-
-class _Limit:
-    """One limit as configured, replaced by a consumer's own numbers where there are some."""
-
-    def __init__(self, counted: _Counted, maker: _Maker) -> None:
-        by = counted.settings.by
-        self.key_of: Callable[[Exchange], str] = _KEYS[by] if isinstance(by, str) else _by_header(by.header)
-        self.name = counted.name
-        self.reading = CostReading(counted.settings.cost) if counted.settings.cost is not None else None
-        self.measures = maker.make(counted.settings.numbers)
-        self.owns = {consumer: maker.make(numbers) for consumer, numbers in counted.owns.items()}
-        self.counts = maker.asked
-        maker.list(self)
-
-    def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
-        """What a request counts against, and by which key."""
-        self.counts.asked += 1
-        key = self.key_of(exchange)
-        return [(measure, key) for measure in self.owns.get(key, self.measures)]
-
-    def check(self, exchange: Exchange) -> Answer | None:
-        """The policy where there is one number to count against, a rate: the fast path, which most routes have."""
-        self.counts.asked += 1
-        key_of = self.key_of
-        key = key_of(exchange)
-        (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
-        assert isinstance(rate, Rate)
-        left = rate.buckets.take(key, exchange.started)
-        exchange.response_lines += rate.lines(left)
-        return None if left >= 0 else _refusal(rate, left)
-
-
-class _Step:
-    """The limits that a request passes at one point of the request pipeline.
-
-    With `joins` others have come before, and have added members to the fields.
-    """
-
-    def __init__(self, limits: Sequence[_Limit], joins: bool) -> None:
-        self.limits = limits
-        self.joins = joins
-
-    def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
-        """What a request counts against here."""
-        return [each for limit in self.limits for each in limit.asked(exchange)]
-
-    def check(self, exchange: Exchange) -> Answer | Pending | None:
-        """The policy, in memory."""
-        return self.take_all(exchange, self.asked(exchange))
-
-    def take_all(self, exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
-        """Count a request by all measures or, where one refuses, by none; in memory."""
-        left = [measure.look(key, exchange) for measure, key in asked]
-        if all(count >= 0 for count in left):
-            left = [measure.take(key, exchange) for measure, key in asked]
-        return self.report(exchange, [measure for measure, _ in asked], left, time.time())
-
-    def report(
-        self, exchange: Exchange, measures: Sequence[Measure], left: Sequence[float], clock: float
-    ) -> Answer | None:
-        """Report what is left to the client, and refuse where nothing is: for the longest of the waits."""
-        if not measures:
-            return None
-        found = list(zip(measures, left, strict=True))
-        add_members(exchange, [measure.members(count, clock) for measure, count in found], self.joins)
-        worst, least = min(found, key=itemgetter(1))
-        return _refusal(worst, least) if least < 0 else None
-
-
-class _SharedStep(_Step):
-    """The same, counted in Redis."""
-
-    def __init__(self, limits: Sequence[_Limit], joins: bool, shared: SharedLimits) -> None:
-        super().__init__(limits, joins)
-        self.shared = shared
-
-    def check(self, exchange: Exchange) -> Answer | Pending | None:
-        """The policy. A client that was refused a moment ago is refused again without asking; else Redis decides."""
-        shared, now = self.shared, exchange.started
-        asked = self.asked(exchange)
-        keys = [measure.redis_key(key) for measure, key in asked]
-        for (measure, _), key in zip(asked, keys, strict=True):
-            wait = shared.refused_for(key, now)
-            if wait > 0:
-                return self.report(exchange, [measure], [-wait], time.time())
-        if not shared.is_up:
-            return self.fall_back(exchange, asked)
-        question = _Question(self, exchange, asked, keys)
-        shared.ask(question)
-        return question
-
-    def fall_back(self, exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
-        """Decide without Redis."""
-        fallbacks, service = self.shared.fallbacks, exchange.match.handling.service_name
-        fallbacks[service] = fallbacks.get(service, 0) + 1
-        if any(measure.fallback == "deny" for measure, _ in asked):
-            return Refusal("limits_unavailable", "the limits of this route cannot be checked now", (b"Retry-After: 1",))
-        return self.take_all(exchange, [each for each in asked if each[0].fallback == "local"])
-
-
-class _Question(Pending):
-    """What one request asks of Redis."""
-
-    __slots__ = ("arguments", "asked", "exchange", "keys", "step")
-
-    def __init__(
-        self, step: _SharedStep, exchange: Exchange, asked: list[tuple[Measure, str]], keys: list[bytes]
-    ) -> None:
-        self.step = step
-        self.exchange = exchange
-        self.asked = asked
-        self.keys = keys
-        last = len(asked) - 1
-        self.arguments = [measure.arguments[index < last] for index, (measure, _) in enumerate(asked)]
-
-    @property
-    def looking(self) -> list[bytes]:
-        """The script's arguments where it is only to say what is left."""
-        last = len(self.asked) - 1
-        return [measure.looking[index < last] for index, (measure, _) in enumerate(self.asked)]
-
-    @property
-    def takes(self) -> list[bool]:
-        """Which of its measures count requests."""
-        return [not measure.kind.is_paid for measure, _ in self.asked]
-
-    def answered(self, left: list[int], clock: float) -> None:
-        exchange, shared = self.exchange, self.step.shared
-        seconds = [count if count >= 0 else count / 1e6 for count in left]
-        for (measure, who), key, count in zip(self.asked, self.keys, seconds, strict=True):
-            if measure.fallback == "local":
-                measure.note(who, count, exchange)
-            if count < 0:
-                shared.refuse(key, exchange.started, -count)
-        self.settle(self.step.report(exchange, [measure for measure, _ in self.asked], seconds, clock))
-
-    def unanswered(self) -> None:
-        self.settle(self.step.fall_back(self.exchange, self.asked))
-
-    def faulted(self) -> None:
-        self.settle(Refusal("internal_error", "the gateway failed on this request"))
-
-
-def _refusal(measure: Measure, left: float) -> Refusal:
-    measure.asked.refused += 1
-    wait = ceil(-left)
-    return Exceeded(measure.name, measure.explain(wait), wait)
-
-
-def _by_client(exchange: Exchange) -> str:
-    return client_of(exchange.client_ip)
-
-
-def _by_consumer(exchange: Exchange) -> str:
-    return exchange.consumer or ""
-
-
-_KEYS: dict[Any, Callable[[Exchange], str]] = {"client_ip": _by_client, "consumer": _by_consumer}
-
-
-def _by_header(header: str) -> Callable[[Exchange], str]:
-    name = header.lower().encode()
-    is_mcp = is_coded(name)
-
-    def key(exchange: Exchange) -> str:
-        assert exchange.request is not None
-        value = exchange.request.fields.get(name) or b""
-        return (decoded(value) if is_mcp else value)[:256].decode("latin-1")
-
-    return key
