@@ -36,7 +36,6 @@ from portico.observe.log_targets import Rotation
 from portico.observe.metrics import Metrics
 from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
-from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.limit_report import reported, reset
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
@@ -47,22 +46,22 @@ from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
 from portico.processes.worker.explaining import Explaining, Serving
 from portico.processes.worker.inspecting import inspected
-from portico.processes.worker.limits import bindings_url, bucket_table, cache_store, shared_bindings, shared_limits
+from portico.processes.worker.limits import bucket_table
 from portico.processes.worker.listening import WorkerListener
 from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.purging import Purging
 from portico.processes.worker.rights import Rights
 from portico.processes.worker.sent_events import SentEvents
+from portico.processes.worker.shared import Parts as SharedParts
+from portico.processes.worker.shared import Shared
 from portico.processes.worker.telemetry import Telemetry
 from portico.processes.worker.watching import Watching
 from portico.proxy.cache.caches import Caches
-from portico.proxy.cache.redis_store import RedisStore
 from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.headers.forwarded import is_in
 from portico.proxy.listener import ListenerGateway
 from portico.proxy.overload import Overload
 from portico.snapshot.builder import Counting, SnapshotBuilder
-from portico.upstreams.shared_bindings import SharedBindings
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.server import HttpServer
@@ -148,10 +147,8 @@ class _Worker:
         if self.runtime.table is not None:
             self.runtime.table.open(self.runtime.directory)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
-        self.shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, loop)
-        self.bindings = shared_bindings(config, loop)
         self.caches = Caches(config.gateway.cache.memory, self.metrics)
-        self.caches.redis = cache_store(config, loop)
+        self.shared = Shared(config, self.caches, self.metrics.limit_fallbacks, loop)
         self.purging = Purging(self.caches, loop)
         self.purging.follow(config)
         self.builder = SnapshotBuilder(
@@ -160,7 +157,7 @@ class _Worker:
             self.runtime.control_socket,
             self.local_answers,
             self.metrics,
-            Counting(self.shared, bucket_table(config.gateway, self.runtime), self.bindings),
+            self._counting(self.shared.parts, config),
             ejected=self._report_ejection,
             caches=self.caches,
             secret=self.runtime.secret,
@@ -203,9 +200,7 @@ class _Worker:
         beside = [endless(self._listen_to_control(), "following control"), endless(self._keep_up(), "upkeep")]
         beside.append(endless(self.purging.keep_up(), "sweeps behind purges"))
         beside.append(endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life"))
-        for redis in (self.shared, self.bindings, self.caches.redis):
-            if redis is not None:
-                await redis.start()
+        await self.shared.start()
         fetched = documents_wanted(config) - documents_of_files(config).keys()
         waits = joins or config.directories or fetched or not _names_all_canaries(config, weights)
         if waits:
@@ -225,9 +220,7 @@ class _Worker:
             task.cancel()
         self.overload.stop()
         self.builder.live.close()
-        for redis in (self.shared, self.bindings, self.caches.redis):
-            if redis is not None:
-                redis.close()
+        self.shared.close()
         deadlines.close()
         await self.telemetry.close(min(_EXPORT_TIMEOUT, end - time.monotonic()))
         if self.log is not None:
@@ -568,20 +561,16 @@ class _Worker:
         except PluginError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
-        replaced_plugins, stored = self.builder.plugins, self.caches.redis
+        replaced_plugins = self.builder.plugins
         try:
-            shared, self.caches.redis = await self._shared_for(config), await self._store_for(config)
-            bindings = await self._bindings_for(config)
-            await in_slices(self.caches.resizing(config.gateway.cache.memory))
+            shared = await self.shared.prepare(config)
             try:
-                counting = Counting(shared, bucket_table(config.gateway, self.runtime), bindings)
+                await in_slices(self.caches.resizing(config.gateway.cache.memory))
+                counting = self._counting(shared, config)
                 with without_collections():
                     snapshot = await in_slices(self.builder.building(config, generation, counting, plugins))
             except BaseException:
-                for new, old in ((shared, self.shared), (bindings, self.bindings), (self.caches.redis, stored)):
-                    if new is not None and new is not old:
-                        new.close()
-                self.caches.redis = stored
+                self.shared.abandon(shared)
                 await in_slices(self.caches.resizing(self.config.gateway.cache.memory))
                 raise
         except BaseException as error:
@@ -593,62 +582,17 @@ class _Worker:
         before = {listener.gateway: listener.gateway.snapshot for listener in self.serving}
         self._use(snapshot, config)
         self.rights.review(before)
-        self._share_bindings(bindings)
         self.plugins.adopt(plugins, replaced_plugins)
-        self._share_limits(shared)
+        self.shared.adopt(shared, config)
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
-        if stored is not None and stored is not self.caches.redis:
-            stored.retire()
         self.purging.follow(config)
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http.change(limits, passes)
         await in_slices(replaced)
         return ""
 
-    async def _shared_for(self, config: Config) -> SharedLimits | None:
-        """Limits in the Redis that a configuration names: those that are there, or connected to another one."""
-        if config.gateway.redis_url == self.config.gateway.redis_url:
-            return self.shared
-        shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, self.loop)
-        if shared is not None:
-            await shared.start()
-        return shared
-
-    async def _store_for(self, config: Config) -> RedisStore | None:
-        """The store of responses that a configuration needs: the one that is there, or connected to another Redis."""
-        wanted, bounds, known = cache_store(config, self.loop), config.gateway.cache, self.caches.redis
-        if wanted is not None and known is not None and config.gateway.redis_url == self.config.gateway.redis_url:
-            known.timeout = bounds.redis_timeout
-            known.bound(bounds.redis)
-            return known
-        if wanted is not None:
-            await wanted.start()
-        return wanted
-
-    def _share_limits(self, shared: SharedLimits | None) -> None:
-        """Go by this Redis as the snapshot does that has just come into use; running exchanges may ask the last one."""
-        replaced, self.shared = self.shared, shared
-        if shared is not None:
-            shared.timeout = self.config.gateway.redis_timeout
-        if replaced is not None and replaced is not shared:
-            replaced.retire()
-
-    async def _bindings_for(self, config: Config) -> SharedBindings | None:
-        """The same of sticky sessions."""
-        if bindings_url(config) == bindings_url(self.config):
-            return self.bindings
-        bindings = shared_bindings(config, self.loop)
-        if bindings is not None:
-            await bindings.start()
-        return bindings
-
-    def _share_bindings(self, bindings: SharedBindings | None) -> None:
-        """The same of sticky sessions."""
-        replaced, self.bindings = self.bindings, bindings
-        if bindings is not None:
-            bindings.timeout = self.config.gateway.redis_timeout
-        if replaced is not None and replaced is not bindings:
-            replaced.retire()
+    def _counting(self, shared: SharedParts, config: Config) -> Counting:
+        return Counting(shared.limits, bucket_table(config.gateway, self.runtime), shared.bindings)
 
     def _report_ejection(self, upstream: str, url: str, after_failure: bool) -> None:
         """Control without an answer: while it is away, so are active checks."""
@@ -679,6 +623,7 @@ class _Worker:
         self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
         self.metrics.failed_handshakes = sum(entrance.failed_handshakes for entrance in self.entrances)
         self.metrics.cache_evictions = self.caches.memory.evictions
+        limits = self.shared.parts.limits
         totals: dict[str, Any] = {
             **self.metrics.dump(),
             **self.parts.dump(lambda: [route.name for route in self.config.all_routes], self.builder.live.urls),
@@ -691,7 +636,7 @@ class _Worker:
             "services": self.builder.live.load(),
             "cache_entries": self.caches.memory.entries,
             "cache_bytes": self.caches.memory.bytes,
-            "redis_up": None if self.shared is None else int(self.shared.is_up),
+            "redis_up": None if limits is None else int(limits.is_up),
             "generation": self.snapshot.generation,
             "exemplars": self.telemetry.exemplars(),
         }
