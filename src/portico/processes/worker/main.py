@@ -44,6 +44,7 @@ from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
+from portico.processes.worker.control_link import ControlLink
 from portico.processes.worker.explaining import Explaining, Serving
 from portico.processes.worker.inspecting import inspected
 from portico.processes.worker.limits import bucket_table
@@ -69,8 +70,6 @@ from portico.wire.turn import Turn
 
 logger: Final = logging.getLogger("portico.worker")
 
-_REPORT_INTERVAL: Final = 1.0
-_RECONNECT_INTERVAL: Final = 0.2
 _UPKEEP_INTERVAL: Final = 3.0
 _DRAIN_STEP: Final = 0.05
 _LAST_HANDSHAKES: Final = 0.2
@@ -82,8 +81,6 @@ For the states of instances, which are registered, where canaries are that other
 """
 _DIRECTORY_TIMEOUT: Final = 10.0
 """The same where Kubernetes or DNS is asked for instances: a pod is not to be ready before it knows any."""
-_REPORT_PAUSE: Final = 10.0
-"""Seconds without a report of totals after one that failed."""
 _TRIAL: Final = 5.0
 """Seconds that a worker has served at least before it has itself replaced: its successor may fail in the same way."""
 _CLOSE_TIMEOUT: Final = 1.0
@@ -131,8 +128,6 @@ class _Worker:
         self.plugins = Plugins(self.metrics)
         self.preparation = Preparation(self.plugins)
         self.began = self.forgot = time.monotonic()
-        self.control: asyncio.StreamWriter | None = None
-        """The way to the control process, while it is there."""
 
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
@@ -171,6 +166,16 @@ class _Worker:
         self.log, self.log_share = self._open_log(config, loop), config.gateway.log.sample
         self.log_from = _LOG_FROM[config.gateway.log.level]
         self.watching = Watching(loop, self._log_anew)
+        self.control = ControlLink(
+            self.runtime.channel_socket,
+            self.worker,
+            self._connected,
+            (self.purging, self.watching, self.sent_events),
+            self._process_now,
+            self._process,
+            self._reports,
+            self.preparation.abandon,
+        )
         self.telemetry = Telemetry(self.metrics, loop, self.worker, self.runtime.directory)
         self.telemetry.adopt(config)
         self.overload = Overload()
@@ -197,7 +202,7 @@ class _Worker:
         loop.add_signal_handler(signal.SIGUSR1, self._give_way)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_reader(self.lifeline, self._stop)
-        beside = [endless(self._listen_to_control(), "following control"), endless(self._keep_up(), "upkeep")]
+        beside = [endless(self.control.follow(), "following control"), endless(self._keep_up(), "upkeep")]
         beside.append(endless(self.purging.keep_up(), "sweeps behind purges"))
         beside.append(endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life"))
         await self.shared.start()
@@ -397,42 +402,12 @@ class _Worker:
         if self.log is not None:
             self.log.reopen()
 
-    async def _listen_to_control(self) -> None:
-        """Follow the control process; without it the worker goes on with what it has."""
-        while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(self.runtime.channel_socket)
-            except OSError:
-                await asyncio.sleep(_RECONNECT_INTERVAL)
-                continue
-            channel.send(writer, channel.Hello(self.worker))
-            self.control = writer
-            for ejection in self.builder.live.ejected():
-                self._report_ejection(*ejection)
-            self.purging.connected(writer)
-            self.sent_events.connected(writer)
-            reporting = endless(self._report_regularly(writer), "reports of totals")
-            messages: asyncio.Queue[channel.Message] = asyncio.Queue()
-            processing = endless(self._process_all(messages, writer), "doing as control says")
-            try:
-                while (message := await channel.receive(reader)) is not None:
-                    if not self._process_now(message, writer):
-                        messages.put_nowait(message)
-            except ValueError:
-                logger.exception("the control process sent what is no message")
-            except Exception:
-                logger.exception("the connection to the control process failed")
-            finally:
-                self.control = None
-                self.purging.disconnected()
-                self.watching.disconnected()
-                self.sent_events.disconnected()
-                reporting.cancel()
-                await messages.join()
-                processing.cancel()
-                self.preparation.abandon()
-                writer.close()
-            await asyncio.sleep(_RECONNECT_INTERVAL)
+    def _connected(self, writer: asyncio.StreamWriter) -> None:
+        """Control is there: it gets what it has to know of this worker."""
+        for ejection in self.builder.live.ejected():
+            self._report_ejection(*ejection)
+        self.purging.connected(writer)
+        self.sent_events.connected(writer)
 
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
         """Whether it was a message that does not wait until a configuration is taken over.
@@ -483,15 +458,6 @@ class _Worker:
         channel.send(writer, channel.Learnt(number))
         return True
 
-    async def _process_all(self, messages: asyncio.Queue[channel.Message], writer: asyncio.StreamWriter) -> None:
-        while True:
-            message = await messages.get()
-            try:
-                async with self.changing:
-                    await self._process(message, writer)
-            finally:
-                messages.task_done()
-
     async def _inspect(self, message: channel.Inspect, writer: asyncio.StreamWriter) -> None:
         report = await inspected(message, self.snapshot.all_matchers, self.caches)
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
@@ -513,7 +479,8 @@ class _Worker:
         Its successor begins with all that this one failed to take over; until then it goes on with what it has.
         """
         try:
-            await self._apply(message, writer)
+            async with self.changing:
+                await self._apply(message, writer)
         except Exception as error:
             logger.exception("what control sent could not be applied", extra={"kind": type(message).__name__})
             if isinstance(message, channel.NewSnapshot):
@@ -596,27 +563,16 @@ class _Worker:
 
     def _report_ejection(self, upstream: str, url: str, after_failure: bool) -> None:
         """Control without an answer: while it is away, so are active checks."""
-        if self.control is not None:
-            channel.send(self.control, channel.Ejected(upstream, url, after_failure))
+        self.control.send(channel.Ejected(upstream, url, after_failure))
 
     def _ask_for_keys(self, source: KeySource) -> bool:
-        if self.control is None:
-            return False
-        channel.send(self.control, channel.KeysWanted(*source))
-        return True
+        return self.control.send(channel.KeysWanted(*source))
 
-    async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
-        """Totals that control knows survive this process."""
-        while True:
-            pause = _REPORT_INTERVAL
-            try:
-                channel.send(writer, channel.Report(self._totals()))
-                if used := self.builder.api_keys.take_used():
-                    channel.send(writer, channel.KeysUsed(used))
-            except Exception:
-                logger.exception("this worker's totals could not be reported")
-                pause = _REPORT_PAUSE
-            await asyncio.sleep(pause)
+    def _reports(self) -> list[channel.Message]:
+        reports: list[channel.Message] = [channel.Report(self._totals())]
+        if used := self.builder.api_keys.take_used():
+            reports.append(channel.KeysUsed(used))
+        return reports
 
     def _totals(self) -> bytes:
         self.telemetry.count()
