@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from portico.config import Config
+from portico.core.replacing import replace_file
 
 logger: Final = logging.getLogger("portico.control")
 
@@ -94,16 +95,10 @@ class StateFile:
 
         Empty data removes the file. Raises OSError.
         """
-        partial = self.path.with_suffix(".new")
         if not data:
             self.path.unlink(missing_ok=True)
             return  # what remains is the lock
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            if safely:
-                file.flush()
-                os.fsync(file.fileno())
-        partial.replace(self.path)
+        replace_file(self.path, data, safely=safely)
 
     def close(self) -> None:
         """Let another process have it."""

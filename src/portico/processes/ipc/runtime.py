@@ -23,6 +23,7 @@ from portico.config import (
 )
 from portico.core.found import Found
 from portico.core.overrides import Override
+from portico.core.replacing import replace_file
 from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
 
@@ -106,11 +107,11 @@ class Runtime:
         """Store a certificate with its chain and key, for workers, unless it is there already."""
         path = ordered_file(self.directory, acme)
         if not path.exists() or path.read_bytes() != pem:
-            _replace(path, pem)
+            replace_file(path, pem)
 
     def store_weights(self, weights: Mapping[str, Mapping[str, float]]) -> None:
         """Store the weights of canaries for workers that start later."""
-        _replace(self._weights_file, msgspec.json.encode(weights))
+        replace_file(self._weights_file, msgspec.json.encode(weights))
 
     def weights(self) -> dict[str, dict[str, float]]:
         """The weights that were stored last: per cent by service, by the route's name."""
@@ -121,7 +122,7 @@ class Runtime:
 
     def store_overrides(self, overrides: Sequence[Override]) -> None:
         """Store what somebody has said about instances for workers that start later."""
-        _replace(self._overrides_file, msgspec.json.encode(overrides))
+        replace_file(self._overrides_file, msgspec.json.encode(overrides))
 
     def overrides(self) -> list[Override]:
         """What was stored last of that."""
@@ -132,7 +133,7 @@ class Runtime:
 
     def store_listening(self, listening: Listening) -> None:
         """Store where the gateway listens now."""
-        _replace(self._listening_file, msgspec.json.encode(listening))
+        replace_file(self._listening_file, msgspec.json.encode(listening))
 
     def listening(self) -> Listening:
         """Where it listens."""
@@ -140,7 +141,7 @@ class Runtime:
 
     def store_registry(self, found: Mapping[str, Sequence[Found]], entries: Any) -> None:
         """Store what is registered for processes that start later: `found` for workers, `entries` for control."""
-        _replace(self._registry_file, msgspec.json.encode({"found": found, "entries": entries}))
+        replace_file(self._registry_file, msgspec.json.encode({"found": found, "entries": entries}))
 
     def found(self) -> dict[str, list[Found]]:
         """The instances that are registered, by service."""
@@ -167,8 +168,8 @@ class Runtime:
         """Store the configuration for processes that start later; replaced as a whole or not at all."""
         before = [*self.directory.glob("source.*")]
         if config.source is not None:
-            _replace(self._source_file(generation), msgspec.json.encode(config.source))
-        _replace(self._config_file, b"%d\n" % generation + dump_config(config))
+            replace_file(self._source_file(generation), msgspec.json.encode(config.source))
+        replace_file(self._config_file, b"%d\n" % generation + dump_config(config))
         for path in before:
             if path != self._source_file(generation):
                 path.unlink(missing_ok=True)
@@ -187,7 +188,7 @@ class Runtime:
 
     def store_refused(self, why: str | None) -> None:
         """Store what is wrong with the file, for a control process that starts later."""
-        _replace(self.directory / "refused", (why or "").encode())
+        replace_file(self.directory / "refused", (why or "").encode())
 
     def refused(self) -> str | None:
         """What was wrong with the file when it was last read, if anything."""
@@ -199,10 +200,3 @@ class Runtime:
     def stored_gateway(self) -> GatewaySettings:
         """The gateway's own settings of the same, without the cost of all the rest."""
         return gateway_of(self._config_file.read_bytes().partition(b"\n")[2])
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(".new")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-    partial.replace(path)

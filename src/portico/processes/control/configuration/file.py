@@ -13,8 +13,8 @@ from typing import Final
 
 from portico.config.problems import ConfigError
 from portico.config.reading import read_text
+from portico.core.replacing import sync
 from portico.processes.control.configuration.errors import RefusedError
-from portico.processes.control.configuration.history import sync
 
 _INSTEAD: Final = "change it where it comes from, and reload"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from portico.core.replacing import replace_file
+
 logger: Final = logging.getLogger("portico.control")
 
 _ENDING: Final = ".json"
@@ -187,25 +189,4 @@ class History:
 
     def _replace(self, path: Path, data: bytes) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = path.with_suffix(".new")
-        try:
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
-        sync(self.directory)
-
-
-def sync(directory: Path) -> None:
-    """Have the names in a directory outlast a loss of power."""
-    with suppress(OSError):  # not every file system can, and it is done already
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_file(path, data, safely=True)
