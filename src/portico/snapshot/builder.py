@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from portico.config import (
     documents_of_files,
     documents_wanted,
 )
-from portico.config.endpoints import PAGE_FILES, PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
@@ -38,7 +37,6 @@ from portico.policies.cache import PurgeSettings
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.error_pages import ErrorPages
-from portico.policies.internal import build_internal
 from portico.policies.limit_report import Listed
 from portico.policies.maintenance import MaintenanceSettings
 from portico.policies.mcp import first_contact
@@ -53,13 +51,11 @@ from portico.proxy.forward import REPLAY_LIMIT, Forwarding
 from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
-from portico.proxy.routing.answers import responding
 from portico.proxy.routing.challenges import Challenges
 from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import (
     Handling,
     LocalRoute,
-    Rewrite,
     Rewriting,
     Route,
     TakesOver,
@@ -75,6 +71,7 @@ from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
 from portico.snapshot.live import Coming, LiveServices, SplitKey, upstream_key
 from portico.snapshot.mirrors import mirror_of
+from portico.snapshot.own_endpoints import OwnEndpoints, own_services
 from portico.snapshot.routing import answering, prefix_of, rewrite_of, rule_of
 from portico.snapshot.split import behind_choice, split_of, split_vary_lines
 from portico.snapshot.sticky import cookie_key, sticky_hooks, sticky_of
@@ -89,24 +86,11 @@ from portico.snapshot.versions import (
 )
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
-from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.upstreams.shared_bindings import SharedBindings
 from portico.upstreams.sticky import Sticky
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
-
-UNLIMITED_PATHS: Final = frozenset({"/metrics"})
-"""Those of them that are exempt from rate limits: a monitor must see a gateway that refuses others."""
-
-_OWN_REQUESTS: Final = 64
-"""Requests for each of them that a worker may have in flight: the control process alone answers them all."""
-_OWN_WAITING: Final = 448
-_OWN_TIMEOUT: Final = 5.0
-"""How many more may wait for that, and for how many seconds.
-
-Waiting costs next to nothing. Clients that are refused retry at once, and each retry costs as much as an answer.
-"""
 
 _REWRITE_LOCATION: Final = RewriteLocationSettings()
 _REWRITE_COOKIES: Final = RewriteCookiesSettings()
@@ -116,11 +100,6 @@ _OF_HEADS: Final = ("headers", "identity")
 """The policies that a service has of its own where it is asked in place of another one."""
 
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
-
-OF_LISTENER: Final = frozenset({"/", "/docs", "/openapi.json"})
-"""The endpoints that name routes: a listener that serves some of them has its own."""
-_READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-"""The methods of endpoints that are read."""
 
 
 class Counting(NamedTuple):
@@ -189,8 +168,7 @@ class SnapshotBuilder:
         """The OpenAPI documents that policies read: those of files, and those that control fetches."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
-        self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
-        self._own_services |= dict.fromkeys(PAGE_FILES, self._own_services["/docs"])
+        self._own_services = own_services(control, deadlines)
 
     def limits(self) -> list[Listed]:
         """Every rate limit and quota, for whoever asks what is left of them."""
@@ -249,7 +227,7 @@ class SnapshotBuilder:
 
     def _matcher(self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        own = self._own_rules(config, listener)
+        own = self._own_endpoints(config).rules(listener)
         consumers, own_paths = config.consumer_rates, {rule.path for rule in own}
         router: Routes = Router()
         self._router = router
@@ -609,6 +587,13 @@ class SnapshotBuilder:
         )
         return parts_of(chain, written, pages, is_own=is_own, traces=self._traces and not is_own)
 
+    def _own_endpoints(self, config: Config) -> OwnEndpoints:
+        def parts_of(written: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+            return self._parts(written, {}, is_own=True)
+
+        known = self._own_services, self._local_answers, self._answering
+        return OwnEndpoints(config, parts_of, *known, self._proxy_status)
+
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
         settings, _ = written.get("errors", (None, ""))
         if not settings:
@@ -622,77 +607,12 @@ class SnapshotBuilder:
             self._shared[key] = make()
         return self._shared[key]
 
-    def _own_rules(self, config: Config, listener: ListenerSettings) -> list[Rule[Route | LocalRoute]]:
-        """The gateway's own endpoints; they come after configured routes for just these paths."""
-        rules: list[Rule[Route | LocalRoute]] = [
-            Rule(path, LocalRoute(path, answer), methods=_READS, exact=True, fallback=True)
-            for path, answer in self._local_answers.items()
-        ]
-        endpoints = config.gateway.endpoints_of(listener)
-        internal = build_internal(endpoints.networks)
-        for path in (*endpoints.served(config.token_paths), *endpoints.page_files):
-            own = {
-                key: settings
-                for key, settings in config.own_policies.items()
-                if key != "rate_limit" or path not in UNLIMITED_PATHS
-            }
-            if path == "/auth/me":
-                own["auth"] = config.own_auth, "gateway"
-            parts = self._parts(own, {}, is_own=True)
-            if endpoints.access(path) == "internal":
-                parts["policies"] = (*parts["policies"], internal)
-            service = self._own_services[path]
-            handling = self._own_handling(service, parts, config)
-            asked = path
-            if listener.routes is not None and path in OF_LISTENER:
-                asked = f"/listeners/{listener.key}{path.rstrip('/')}"
-            route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
-            methods = _methods(TOKEN_PATHS[path]) if path in TOKEN_PATHS else _READS
-            rules.append(Rule(path, route, methods=methods, exact=True, fallback=True))
-        rules += self._metadata_rules(config, listener)
-        return rules
-
-    def _own_handling(self, service: Service, parts: dict[str, Any], config: Config) -> Handling:
-        return Handling(
-            service=service,
-            service_name=service.name,
-            **parts,
-            timeouts=service.timeouts,
-            retry=service.retry,
-            preserve_host=True,
-            answers_preflights="cors" in config.own_policies,
-            upgrades=frozenset(),
-            trailers=frozenset(),
-            proxy_status=self._proxy_status,
-        )
-
-    def _metadata_rules(self, config: Config, listener: ListenerSettings) -> Iterator[Rule[Route | LocalRoute]]:
-        """What is said to clients without a token of the routes that a listener serves (RFC 9728)."""
-        parts = self._parts(config.own_policies, {}, is_own=True)
-        for path, document in config.resources_of(listener).items():
-            lines = (b"Content-Type: application/json", b"Cache-Control: max-age=300")
-            policies = (*parts["policies"], responding(200, lines, document))
-            handling = self._own_handling(self._answering, {**parts, "policies": policies}, config)
-            route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
-            yield Rule(path, route, methods=_READS, exact=True, fallback=True)
-
 
 def _as_it_is(key: str, scope: str, policy: Policy | Hooks) -> Policy | Hooks:  # noqa: ARG001
     return policy
-
-
-def _methods(names: Sequence[str]) -> frozenset[bytes]:
-    return frozenset({b"OPTIONS", *(name.encode() for name in names)})
 
 
 def proxy_status_of(config: Config) -> ProxyStatus | None:
     """What failures are reported with in `Proxy-Status`, if they are."""
     written = config.gateway.proxy_status
     return None if written is None else ProxyStatus(written.name, written.next_hop)
-
-
-def _own_service(control: Instance, deadlines: Deadlines) -> Service:
-    """The control process, for one endpoint: callers of another one do not use up this one's limit."""
-    service = Service("gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines)
-    service.limit = Limit(_OWN_REQUESTS, _OWN_WAITING, _OWN_TIMEOUT)
-    return service

@@ -111,7 +111,7 @@ class Rebuilding(SnapshotBuilder):
             self.plugins = self._uncalled(each.policies for each in (written, *variants))
             return written, rule_of(written, self._whole_route(written, variants, config.consumer_rates, config))
         self.plugins = self._uncalled([config.own_policies])
-        return None, next(rule for rule in self._own_rules(config, listener) if rule.path == name)
+        return None, next(rule for rule in self._own_endpoints(config).rules(listener) if rule.path == name)
 
     def _uncalled(self, levels: Iterable[Merged]) -> PluginSet:
         """The policies of users on these levels, each of which only says that it would be called."""
