@@ -71,7 +71,14 @@ def test_a_plain_registration_reaches_two_gateways_and_lapses(server: RedisServe
             time.sleep(0.2)
         for gateway in (one, other):
             answers(gateway, "/api/orders/x", 503)
+        registry.redis.config_set("notify-keyspace-events", "Ex")  # as another program might, for its own needs
+        until(lambda: flags_of(registry.redis) >= set("KExg$"), "both get what they need")
         registry.redis.close()
+
+
+def flags_of(server: redis.Redis) -> set[str]:
+    settings: Any = server.config_get("notify-keyspace-events")
+    return set(settings["notify-keyspace-events"])
 
 
 def test_a_registration_that_fits_the_pattern_gets_a_route(server: RedisServer, backend: Backend) -> None:

@@ -372,6 +372,14 @@ def test_nothing_is_counted(gateway: Gateway, services: list[Recording]) -> None
     assert [len(each.backend.connections) for each in services] == connections
 
 
+def test_what_a_change_has_made_invalid_is_not_in_the_cache(gateway: Gateway) -> None:
+    assert gateway.ask("GET", "/kept/changed").status == 200
+    question = {"url": "/kept/changed", "headers": [["Host", "gateway.test"]], "client_ip": "127.0.0.1"}
+    assert explain(gateway, question).json()["cache"]["state"] == "hit"
+    assert gateway.ask("DELETE", "/kept/changed").status == 200
+    assert explain(gateway, question).json()["cache"]["state"] == "miss"
+
+
 def limits_of(said: dict[str, Any]) -> list[str]:
     """What limits say, without the time until they are whole again."""
     return [each["detail"].partition(";")[0] for each in said["policies"] if each["key"] == "rate_limit"]

@@ -199,3 +199,38 @@ def test_those_end_whose_route_lost_its_right(services: dict[str, Any], streams:
         assert wire.file.read(10) == b"begin-ends"  # it has an end of its own
         assert gateway.logged_path("/sse/closed/long")["reason"] is None
         until(lambda: ends_of(gateway) == 2 * len(lost) + 1, "each end is logged")
+
+
+def test_one_who_is_asked_and_hangs_keeps_nobody_else_connected(services: dict[str, Any]) -> None:
+    """Those whose right depends on its word go on for as long as it may take, as requests would wait."""
+    hangs, targets = threading.Event(), list[str]()
+
+    def decide(connection: Connection) -> None:
+        while (question := connection.next_request()) is not None:
+            targets.append(question.target)
+            if hangs.is_set():
+                connection.wait_for_end()
+                return
+            connection.answer(b"")
+
+    def asking(path: str) -> dict[str, Any]:
+        return guarded(auth={"forward": {"url": f"{decider.url}{path}", "timeout": 20}})
+
+    routes: dict[str, dict[str, Any]] = {"gone-first": {}, "gone": {}}
+    with (
+        Backend(decide) as decider,
+        Gateway(config(services, {"asked": asking("/one"), **routes})) as gateway,
+        ExitStack() as stack,
+    ):
+        asked = [stack.enter_context(WebSocket(gateway.port, "/ws/asked")) for _ in range(3)]
+        gone_first, gone = (stack.enter_context(WebSocket(gateway.port, f"/ws/{name}")) for name in routes)
+        gateway.write(config(services, {"asked": asking("/one"), "gone": {}}, "another"))
+        gateway.reload()
+        assert gone_first.next_frame() == VIOLATION
+        hangs.set()
+        gateway.write(config(services, {"asked": asking("/two")}, "another"))
+        gateway.reload()
+        assert gone.next_frame() == VIOLATION
+        assert all(echoes(ws) for ws in asked), "nobody knows yet"
+        until(lambda: targets.count("/two") == 3, "each is asked about")
+        assert targets.count("/one") == 3, "who comes in by another's word is none of the consumers"

@@ -169,7 +169,7 @@ def _guards(
     others: list[object] = [(key, settings[key][0]) for key in _BEGUN_ANEW if key in settings]
     if "authorize" in settings and (authorize := settings["authorize"][0]).reads_document:
         others.append((authorize.operations, authorize.openapi, authorize.unknown))
-    known = (directory,) if "auth" in settings or "authorize" in settings else ()
+    known = (directory,) if "auth" in settings and settings["auth"][0].knows_consumers else ()
     return Guards(tuple(each for each in asked if each is not None), (*written, *known), tuple(others))
 
 

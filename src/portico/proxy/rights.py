@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from enum import Enum
 from typing import Final
 
-from portico.core.errors import Answer, MessageError
+from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, RouteMatch, Stream
 from portico.core.messages import RequestHead
 from portico.policies.policy import Guards, Pending, Policy, Verdict, WholeBody
@@ -17,6 +17,8 @@ from portico.proxy.gateway import Gateway, Snapshot
 
 _TIMEOUT: Final = 10.0
 """Seconds that a policy has for its verdict when it is asked again."""
+_PAUSES: Final = (1.0, 2.0, 4.0)
+"""Seconds after which a policy that had too much to do is asked again."""
 
 
 class Right(Enum):
@@ -42,10 +44,13 @@ def guards_of(snapshot: Snapshot, request: RequestHead) -> tuple[RouteMatch, Gua
     return match, match.handling.guards
 
 
-async def right_of(gateway: Gateway, stream: Stream, request: RequestHead, before: Snapshot) -> Right:
+async def right_of(
+    gateway: Gateway, stream: Stream, request: RequestHead, before: Snapshot, turns: asyncio.Semaphore
+) -> Right:
     """What the gateway's snapshot leaves of the right that a request had by the one `before`.
 
-    Only those policies are asked that are others than before. One that cannot answer refuses.
+    Only those policies are asked that are others than before. One that cannot answer refuses. A verdict that does not
+    come at once is waited for in one of the `turns`.
     """
     found, known = guards_of(gateway.snapshot, request), guards_of(before, request)
     if found is None:
@@ -58,18 +63,29 @@ async def right_of(gateway: Gateway, stream: Stream, request: RequestHead, befor
         exchange = gateway.probe(stream, request)
         exchange.match = match
         for policy in guards.policies:
-            if await _verdict(policy, exchange) is not None:
+            if await _verdict(policy, exchange, turns) is not None:
                 return Right.LOST
     return Right.UNKNOWN if guards.others != had.others else Right.KEPT
 
 
-async def _verdict(policy: Policy, exchange: Exchange) -> Answer | None:
+async def _verdict(policy: Policy, exchange: Exchange, turns: asyncio.Semaphore) -> Answer | None:
+    """What a policy says; asked again where it has too much to do, which is no word about the request."""
+    for pause in _PAUSES:
+        answer = await _answer(policy, exchange, turns)
+        if not isinstance(answer, Refusal) or answer.reason != "overloaded":
+            return answer
+        await asyncio.sleep(pause)
+    return await _answer(policy, exchange, turns)
+
+
+async def _answer(policy: Policy, exchange: Exchange, turns: asyncio.Semaphore) -> Answer | None:
     verdict: Verdict = policy(exchange)
     if verdict is None or isinstance(verdict, Answer | WholeBody):
         return verdict if isinstance(verdict, Answer) else None
+    coming = _settled(verdict) if isinstance(verdict, Pending) else verdict
     try:
-        async with asyncio.timeout(_TIMEOUT):
-            return await (_settled(verdict) if isinstance(verdict, Pending) else verdict)
+        async with turns, asyncio.timeout(_TIMEOUT):
+            return await coming
     except TimeoutError:
         return Answer(503)
 

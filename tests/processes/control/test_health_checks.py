@@ -196,6 +196,7 @@ def test_a_check_that_was_late_itself_says_nothing_of_the_instance(caplog: pytes
         (b"220 mail.test ESMTP\r\n", "what it answers is not HTTP"),
         (b"HTTP/1.1 200 OK\r\nBad line\r\n\r\n", "what it answers is not HTTP: the response has a line that is no"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "the head of its answer is larger than 64 KiB"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, "the head of its answer is larger than 64 KiB"),
         (b"HTTP/1.1 2", "it closed the connection"),
         (b"", "it closed the connection"),
     ],

@@ -432,3 +432,20 @@ def test_it_keeps_within_its_bytes_whatever_has_a_pattern() -> None:
     large = Pattern.of(response(b"x" * MIB), "shop")
     store.add(key_of("large"), large, b"x" * MIB, 0.0, 0.0, 0)
     assert store.get(key_of("large")) is None
+
+
+def test_who_looks_without_a_trace_sees_what_it_has_changed_itself() -> None:
+    memory = MemoryStore(1 << 20)
+    memory.put(resource(), response(b"fresh"))
+    peeked = memory.peek()
+    found = peeked.get(key_of("a"))
+    assert found is not None
+    stale = found.variants[0].made_stale(0.0)
+    peeked.put(found, stale)
+    assert found.variants == [stale]
+    assert peeked.get(key_of("a")) is found
+    peeked.drop(found, stale)
+    assert peeked.get(key_of("a")) is None
+    own = memory.get(key_of("a"))
+    assert own is not None
+    assert [content(each) for each in own.variants] == [b"fresh"]

@@ -127,6 +127,11 @@ class AuthSettings(Settings):
         return [each for each in dict.fromkeys(own) if each is not None and each.startswith(("https://", "http://"))]
 
     @property
+    def knows_consumers(self) -> bool:
+        """Whether who comes in depends on what is written of consumers."""
+        return any(each is not None for each in (self.api_key, self.basic, self.client_certificate))
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """The methods that are on, in the order in which they are asked."""
         return tuple(name for name in _METHODS if getattr(self, name) is not None)

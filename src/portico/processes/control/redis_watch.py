@@ -289,17 +289,23 @@ class RedisWatch:
                 message = await pubsub.get_message(timeout=_SAME)
                 if message is not None:
                     self._heed(message)
+                elif await self._have_events_sent():  # somebody had turned them off, and what changed was not reported
+                    self._wants_all = True
         finally:
             self._is_listening = False
             await pubsub.aclose()
 
-    async def _have_events_sent(self) -> None:
-        """Enable keyspace notifications, in addition to those that are enabled already. Managed servers may refuse."""
+    async def _have_events_sent(self) -> bool:
+        """Enable keyspace notifications, in addition to those that are enabled already. Managed servers may refuse.
+
+        Whether that was necessary.
+        """
         try:
             settings = await self._redis.config_get("notify-keyspace-events")
             now = next((str(_text(value)) for value in settings.values()), "")
             wanted = set(now) | set(_FLAGS) if "A" not in now else {*now, "K"}
-            if not wanted <= set(now):
+            is_necessary = not wanted <= set(now)
+            if is_necessary:
                 await self._redis.config_set("notify-keyspace-events", "".join(sorted(wanted)))
             self._gets_events = True
         except _refusals() as error:
@@ -307,6 +313,8 @@ class RedisWatch:
                 self._gets_events = False
                 extra = {"reason": reason(error), "redis": masked(self._url)}
                 logger.info("Redis does not let keyspace notifications be turned on; it is asked instead", extra=extra)
+            return False
+        return is_necessary
 
     def _heed(self, message: dict[str, Any]) -> None:
         data = message["data"] if isinstance(message["data"], bytes) else b""

@@ -75,6 +75,8 @@ class _Asking(asyncio.Protocol):
         """Whether the service has sent all that it wants to say: closing then resets nothing."""
         self._request = request
         self._received = b""
+        self._interim = 0
+        """Bytes of the interim heads that were read."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.write(self._request)  # type: ignore[attr-defined]
@@ -92,11 +94,14 @@ class _Asking(asyncio.Protocol):
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
             head = parse_response_head(self._received[:end], _MOST_FIELDS, RESPONSE_RULES, bodiless=False)
             self._received = self._received[end + 4 :]
+            self._interim += end + 4
             if head.status >= 200 or head.status == _SWITCHED:
                 self.has_all = 0 <= head.framing <= len(self._received)
                 self.status.set_result(head.status)
                 return
-        if len(self._received) > _LONGEST:
+            if self._interim > _LONGEST:
+                break
+        if self._interim + len(self._received) > _LONGEST:
             self._fail(f"the head of its answer is larger than {_LONGEST >> 10} KiB")
         elif len(self._received) >= 5 and not self._received.startswith(b"HTTP/"):
             self._fail("what it answers is not HTTP")

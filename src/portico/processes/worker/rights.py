@@ -26,6 +26,8 @@ _PAUSE: Final = 1.0
 """Seconds between two looks at exchanges that may become streams; what is answered within one is no stream."""
 _AT_ONCE: Final = 50
 """Exchanges that are looked at between two turns of the loop."""
+_ASKED: Final = 50
+"""Verdicts that are waited for at the same time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,18 +79,20 @@ class Rights:
                     yield _Running(connection, gateway, request, now)
 
     async def _review(self, running: list[_Running], before: Mapping[Gateway, Snapshot]) -> None:
+        """Each is asked about by itself: a service that a policy asks, and that hangs, keeps nobody else connected."""
         lost: dict[_Running, Right] = {}
-        for count, each in enumerate(running):
-            if each.is_going_on:
-                right = await right_of(each.gateway, each.connection, each.request, before[each.gateway])
-                if right is not Right.KEPT:
-                    lost[each] = right
+        turns, asked = asyncio.Semaphore(_ASKED), list[asyncio.Task[None]]()
+        for count, each in enumerate(running, 1):
+            asked.append(background(_ask(each, before[each.gateway], turns, lost), "whether one may go on"))
             if count % _AT_ONCE == 0:
                 await asyncio.sleep(0)
+        await asyncio.sleep(0)
         before, ended, streams = {}, 0, set[_Running]()
-        while lost := {each: right for each, right in lost.items() if each.is_going_on}:
+        while (asked := [task for task in asked if not task.done()]) or lost:
             for each, right in list(lost.items()):
-                if isinstance(each.connection.receiver, Tunnel) or each in streams:
+                if not each.is_going_on:
+                    del lost[each]
+                elif isinstance(each.connection.receiver, Tunnel) or each in streams:
                     each.end(right)
                     del lost[each]
                     ended += 1
@@ -97,3 +101,15 @@ class Rights:
             await asyncio.sleep(_PAUSE)
         if ended:
             logger.info("exchanges ended whose route lost its right", extra={"count": ended})
+
+
+async def _ask(running: _Running, before: Snapshot, turns: asyncio.Semaphore, lost: dict[_Running, Right]) -> None:
+    if not running.is_going_on:
+        return
+    try:
+        right = await right_of(running.gateway, running.connection, running.request, before, turns)
+    except Exception:  # what cannot be found out lets nobody go on, as it would let nobody in
+        logger.exception("whether an exchange may go on could not be found out")
+        right = Right.LOST
+    if right is not Right.KEPT:
+        lost[running] = right

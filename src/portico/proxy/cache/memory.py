@@ -377,7 +377,7 @@ def _is_dead(stored: Stored, now: float) -> bool:
 
 
 class PeekedMemory(MemoryStore):
-    """What another one has, in copies; it notes the keys that are `wanted`."""
+    """What another one has, in copies, which change as it would; it notes the keys that are `wanted`."""
 
     def __init__(self, of: MemoryStore) -> None:
         self._bound(of.most_bytes)
@@ -386,20 +386,31 @@ class PeekedMemory(MemoryStore):
         self.tables = self._main.entries, self._small.entries
         self._of = of
         self.wanted: list[bytes] = []
+        self._copies: dict[Bytes, Resource | None] = {}
 
     def get(self, key: Bytes) -> Resource | None:
         self.wanted.append(key)
+        if key not in self._copies:
+            self._copies[key] = self._copy(key)
+        return self._copies[key]
+
+    def _copy(self, key: Bytes) -> Resource | None:
         found = next((entry for table in self._of.tables if (entry := table.get(key)) is not None), None)
         if found is None or type(found) is tuple:
             return None if found is None else _resource(key, found)
         assert isinstance(found, Resource)
         return Resource(key, found.url, found.service, map(copy, found.variants))
 
-    def put(self, resource: Resource, stored: Stored) -> bool:  # noqa: ARG002
-        return False
+    def put(self, resource: Resource, stored: Stored) -> bool:
+        """Only in the copy: who purges looks there again."""
+        resource.put(stored)
+        return True
 
     def add(self, *_: object) -> None:
         """Nothing is."""
 
     def drop(self, resource: Resource, stored: Stored) -> None:
-        """It stays."""
+        """Only from the copy."""
+        resource.replace(stored, None)
+        if not resource.variants:
+            self._copies[resource.key] = None
