@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import sha256
@@ -234,3 +235,29 @@ def test_one_who_is_asked_and_hangs_keeps_nobody_else_connected(services: dict[s
         assert all(echoes(ws) for ws in asked), "nobody knows yet"
         until(lambda: targets.count("/two") == 3, "each is asked about")
         assert targets.count("/one") == 3, "who comes in by another's word is none of the consumers"
+
+
+def test_what_has_not_changed_is_not_asked_again(services: dict[str, Any]) -> None:
+    """A token may have expired since: that was good when its client came in. Who that was stands."""
+    guards: dict[str, Any] = {"auth": {"jwt": {"secret": SECRET, "leeway": 0}}, "authorize": {"scopes": ["read"]}}
+
+    def routes(**more: Any) -> dict[str, Any]:
+        return config(services, {"short": {"policies": guards | more}, "narrow": {"policies": guards | more}})
+
+    before, after = routes(), routes(ip_filter={"deny": ["10.0.0.0/8"]})
+    narrowed = {"authorize": {"scopes": ["write"]}}
+    after["routes"] = [
+        each | {"policies": each["policies"] | (narrowed if "narrow" in each["name"] else {})}
+        for each in after["routes"]
+    ]
+    with Gateway(before) as gateway, ExitStack() as stack:
+        gateway.wait_for_control()
+        short = bearer(token(sub="ada", scope="read", exp=time.time() + 2))
+        kept, lost = (
+            stack.enter_context(WebSocket(gateway.port, f"/ws/{name}", short)) for name in ("short", "narrow")
+        )
+        until(lambda: gateway.get("/ws/short", short).status == 401, "the token has expired")
+        gateway.write(after)
+        gateway.reload()
+        assert lost.next_frame() == VIOLATION
+        assert echoes(kept)

@@ -137,7 +137,7 @@ def build_chain(
     intercepting = pages.hooks if pages is not None and not is_own else None
     chain: list[Policy | Hooks] = [] if intercepting is None else [intercepting]
     marks: list[Policy | Hooks] = []
-    guards: list[Policy | Hooks] = []
+    guards: list[tuple[str, Policy]] = []
     missing = missing_credentials(settings["auth"][0]) if "auth" in settings else None
     for step, before in zip(STEPS, slots, strict=False):
         chain += before
@@ -153,24 +153,24 @@ def build_chain(
                 chain.append(policy)
                 if step.marks:
                     marks.append(policy)
-                if step.guards:
-                    guards.append(policy)
+                request = policy.request if isinstance(policy, Hooks) else policy
+                if step.guards and request is not None:
+                    guards.append((step.key, request))
     chain += slots[-1]
     return Chain.of(chain, marks, _guards(guards, settings, directory))
 
 
 def _guards(
-    policies: Sequence[Policy | Hooks], settings: Mapping[str, tuple[Any, str]], directory: Consumers
+    policies: Sequence[tuple[str, Policy]], settings: Mapping[str, tuple[Any, str]], directory: Consumers
 ) -> Guards:
     """What can be asked again of the policies of a route, and by what it differs from another."""
-    asked = [each.request if isinstance(each, Hooks) else each for each in policies]
-    keys = dict.fromkeys(step.key for step in STEPS if step.guards)
-    written = tuple((key, settings[key][0]) for key in keys if key in settings)
+    written: dict[str, object] = {key: settings[key][0] for key, _ in policies}
     others: list[object] = [(key, settings[key][0]) for key in _BEGUN_ANEW if key in settings]
     if "authorize" in settings and (authorize := settings["authorize"][0]).reads_document:
         others.append((authorize.operations, authorize.openapi, authorize.unknown))
-    known = (directory,) if "auth" in settings and settings["auth"][0].knows_consumers else ()
-    return Guards(tuple(each for each in asked if each is not None), (*written, *known), tuple(others))
+    if "auth" in settings and settings["auth"][0].knows_consumers:
+        written["auth"] = settings["auth"][0], directory
+    return Guards(tuple(policies), written, tuple(others))
 
 
 def _added(settings: Mapping[str, tuple[Any, str]]) -> frozenset[bytes] | None:

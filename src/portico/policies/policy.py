@@ -149,12 +149,12 @@ class ResponseHooks:
 class Guards:
     """What decides who may use a route, as far as it can be asked again while an exchange is under way.
 
-    `settings` are those of `policies`, by their keys, and all that is known of consumers where these count. `others`
-    are settings of what cannot be asked again, such as users' policies: an exchange is begun anew where these differ.
+    `policies` stand in their order, each with its key, and by that `settings` have what they go by. `others` are
+    settings of what cannot be asked again, such as users' policies: an exchange is begun anew where these differ.
     """
 
-    policies: tuple[Policy, ...] = ()
-    settings: tuple[object, ...] = ()
+    policies: tuple[tuple[str, Policy], ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
     others: tuple[object, ...] = ()
 
 

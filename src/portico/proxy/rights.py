@@ -45,12 +45,18 @@ def guards_of(snapshot: Snapshot, request: RequestHead) -> tuple[RouteMatch, Gua
 
 
 async def right_of(
-    gateway: Gateway, stream: Stream, request: RequestHead, before: Snapshot, turns: asyncio.Semaphore
+    gateway: Gateway,
+    running: Exchange,
+    stream: Stream,
+    request: RequestHead,
+    before: Snapshot,
+    turns: asyncio.Semaphore,
 ) -> Right:
-    """What the gateway's snapshot leaves of the right that a request had by the one `before`.
+    """What the gateway's snapshot leaves of the right that a `running` exchange had by the one `before`.
 
-    Only those policies are asked that are others than before. One that cannot answer refuses. A verdict that does not
-    come at once is waited for in one of the `turns`.
+    Only those policies are asked that are others than before: who it was that came in stands, and so does a proof that
+    was good for a moment. One that cannot answer refuses. A verdict that does not come at once is waited for in one of
+    the `turns`.
     """
     found, known = guards_of(gateway.snapshot, request), guards_of(before, request)
     if found is None:
@@ -59,11 +65,16 @@ async def right_of(
     had = known[1] if known is not None else Guards()
     if guards is had or (guards.settings, guards.others) == (had.settings, had.others):
         return Right.KEPT
-    if guards.settings != had.settings:
+    changed = {key for key, settings in guards.settings.items() if had.settings.get(key) != settings}
+    if changed:
         exchange = gateway.probe(stream, request)
         exchange.match = match
-        for policy in guards.policies:
-            if await _verdict(policy, exchange, turns) is not None:
+        exchange.consumer, exchange.scopes = running.consumer, running.scopes
+        exchange.claims_or_token = running.claims_or_token
+        if "auth" in changed or "auth" not in guards.settings:
+            exchange.consumer, exchange.scopes, exchange.claims_or_token = None, (), None
+        for key, policy in guards.policies:
+            if key in changed and await _verdict(policy, exchange, turns) is not None:
                 return Right.LOST
     return Right.UNKNOWN if guards.others != had.others else Right.KEPT
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portico.core.exchange import Exchange
 from portico.core.messages import RequestHead
 from portico.core.tasks import background
 from portico.proxy.gateway import Gateway, Snapshot
@@ -40,12 +41,16 @@ class _Running:
     until: float
 
     @property
-    def is_going_on(self) -> bool:
+    def exchange(self) -> Exchange | None:
+        """It, unless it is over."""
         connection = self.connection
         if not connection.is_running or connection.request is not self.request:
-            return False
-        exchange: Any = getattr(connection.receiver, "exchange", connection.receiver)
-        return bool(getattr(exchange, "started", 0.0) <= self.until)  # the same head may have come again
+            return None
+        found: Any = connection.receiver
+        while found is not None and not isinstance(found, Exchange):
+            found = getattr(found, "exchange", None) or getattr(found, "receiver", None)  # one may stand before another
+        is_it = isinstance(found, Exchange) and found.started <= self.until  # the same head may have come again
+        return found if is_it else None
 
     def end(self, right: Right) -> None:
         """A client that may ask anew is told so; one that lost its right is told when it does."""
@@ -90,7 +95,7 @@ class Rights:
         before, ended, streams = {}, 0, set[_Running]()
         while (asked := [task for task in asked if not task.done()]) or lost:
             for each, right in list(lost.items()):
-                if not each.is_going_on:
+                if each.exchange is None:
                     del lost[each]
                 elif isinstance(each.connection.receiver, Tunnel) or each in streams:
                     each.end(right)
@@ -104,10 +109,11 @@ class Rights:
 
 
 async def _ask(running: _Running, before: Snapshot, turns: asyncio.Semaphore, lost: dict[_Running, Right]) -> None:
-    if not running.is_going_on:
+    exchange = running.exchange
+    if exchange is None:
         return
     try:
-        right = await right_of(running.gateway, running.connection, running.request, before, turns)
+        right = await right_of(running.gateway, exchange, running.connection, running.request, before, turns)
     except Exception:  # what cannot be found out lets nobody go on, as it would let nobody in
         logger.exception("whether an exchange may go on could not be found out")
         right = Right.LOST
