@@ -44,9 +44,11 @@ def test_no_file_is_written_over_unless_that_is_meant() -> None:
     done = portico("import", "nginx", "nginx.conf", "--output", "edge.yaml")
     assert (done.exit_code, Path("edge.yaml").read_text()) == (2, "mine")
     assert "edge.yaml is there already; --force writes over it" in done.stderr
-    portico("import", "nginx", "nginx.conf", "--output", "edge.yaml", "--report", "report.txt", "--force")
+    done = portico("import", "nginx", "nginx.conf", "--output", "edge.yaml", "--report", "report.txt", "--force")
     assert "books" in Path("edge.yaml").read_text()
-    assert "taken: upstream books" in Path("report.txt").read_text()
+    report = Path("report.txt").read_text()
+    assert "taken: upstream books" in report
+    assert done.stderr == report.splitlines(keepends=True)[-1]
 
 
 def test_the_report_may_go_to_stdout_where_the_configuration_does_not() -> None:

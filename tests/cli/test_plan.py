@@ -60,4 +60,4 @@ def test_a_file_that_is_wrong_only_here() -> None:
     assert done.exit_code == 1
     first, second = done.stderr.splitlines()
     assert "OF_THE_GATEWAY is not set" in first
-    assert second == "portico: --admin HOST:PORT asks a running gateway without reading its file"
+    assert second == "portico: mend the file, which says where the gateway is, or say that by --admin HOST:PORT"

@@ -230,6 +230,15 @@ def test_malformed_requests(gateway: Gateway, name: str) -> None:
     refused(gateway, MALFORMED[name], 400, "malformed_request")
 
 
+def test_a_head_without_fields_is_logged_with_its_method_and_path(gateway: Gateway) -> None:
+    with gateway.wire() as wire:
+        wire.send(MALFORMED["no host"])
+        answer = wire.receive()
+    assert answer.json()["instance"] == "/api/echo/x"
+    line = gateway.logged(answer.get("x-request-id"))
+    assert (line["method"], line["path"]) == ("GET", "/api/echo/x")
+
+
 def test_versions_and_methods_that_are_not_spoken(gateway: Gateway) -> None:
     refused(gateway, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "version_not_supported")
     refused(gateway, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version_not_supported")

@@ -184,6 +184,16 @@ routes: [{name: s, path: /s, split: [{service: a, weight: 9}, {service: b, weigh
     assert change.details == ("split.sides.b.weight: 1 → 5",)
 
 
+def test_a_part_that_has_no_value_any_more_is_removed_as_a_whole() -> None:
+    old, new = (
+        f"{SHOP}\npolicies: {{auth: {{{key}jwt: {{secret: {'s' * 32}}}}}}}\n{KEYS}" for key in ("api_key: {}, ", "")
+    )
+    (gone,) = planned(old, new).changes
+    assert gone.details == ("api_key: removed",)
+    (there,) = planned(new, old).changes
+    assert there.details == ("api_key: added",)
+
+
 def test_a_field_that_lets_others_in_is_not_shown() -> None:
     old, new = (
         f"{SHOP}\npolicies: {{headers: {{request: {{set: {{Authorization: Bearer {token}, X-Shop: {token}}}}}}}}}"

@@ -71,6 +71,7 @@ def import_(
         typer.echo(lines, nl=False, err=report == "")
     else:
         _write(Path(report), lines)
+        typer.echo(lines.splitlines()[-1], err=True)
     if any(remark.kind != "taken" for remark in imported.remarks) and not lossy:
         raise typer.Exit(1)
 

@@ -44,7 +44,8 @@ def gateway_at(config: Path | None, admin: str | None) -> AdminClient:
 
 def _no_address(problems: Sequence[Problem]) -> NoReturn:
     """Variables that only the gateway has may be all that is wrong with the file here."""
-    fail("\n".join([*map(str, problems), "portico: --admin HOST:PORT asks a running gateway without reading its file"]))
+    hint = "portico: mend the file, which says where the gateway is, or say that by --admin HOST:PORT"
+    fail("\n".join([*map(str, problems), hint]))
 
 
 def described(client: AdminClient, served: Path | None) -> str:

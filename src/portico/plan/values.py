@@ -57,7 +57,8 @@ def _is_secret(path: KeyPath, value: Any) -> bool:
 
 
 def _beginnings(values: Flat) -> set[KeyPath]:
-    return {path[:length] for path in values for length in range(len(path) + 1)}
+    """The parts of which there is something: nothing is below a key that has no value."""
+    return {path[:length] for path, value in values.items() for length in range(len(path) + (value is not None))}
 
 
 def _missing(path: KeyPath, there: set[KeyPath]) -> KeyPath:

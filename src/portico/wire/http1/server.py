@@ -401,7 +401,7 @@ class ServerConnection(TurnProtocol):
             previous, passes = self.request, server.passes
             request = parse_request_head(line_of_it, block, count, length, server.noted, previous, passes)
         except MessageError as refused:
-            self.refuse(refused, buffer[:end])
+            self.refuse(refused, buffer[: end + 2])
             return True
         except AsideError:
             self._read_aside(line_of_it, block, end)
@@ -428,7 +428,7 @@ class ServerConnection(TurnProtocol):
             request = parse_request_head(line, b"\r\n".join(others), count, length, server.noted, passes=server.passes)
         except (MessageError, ValueError) as error:
             refused = error if isinstance(error, MessageError) else diagnosed(line + b"\r\n" + block)
-            self.refuse(refused, buffer[:end])
+            self.refuse(refused, buffer[: end + 2])
             return
         request.tail = b""
         self.buffer = buffer[end + 4 :]
