@@ -103,10 +103,9 @@ def test_a_plan_and_its_application(gateway: Gateway, portico: Portico) -> None:
 
     done = portico("apply", new, "--why", "it is slow")
     assert done.exit_code == 0
-    assert done.stdout.splitlines()[1:] == [
-        *rest,
-        f"generation {before + 1} is in use by {portico.of}; portico rollback goes back",
-    ]
+    *said, number = done.stdout.splitlines()[1:]
+    assert said == [*rest, f"generation {before + 1} is in use by {portico.of}; portico rollback goes back"]
+    assert re.fullmatch(r"portico history \d+ says what that changed", number)
     assert gateway.file.read_text() == Path(new).read_text()
     assert (portico("plan", new).exit_code, portico("plan", new).stdout) == (0, "no changes\n")
 

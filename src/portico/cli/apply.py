@@ -96,6 +96,7 @@ def _say_done(done: Mapping[str, Any], of: str) -> None:
         say(out, f"generation {done['generation']} stays in use by {of}")
         return
     say(out, f"generation {done['generation']} is in use by {of}; portico rollback goes back")
+    say(out, f"portico history {done['number']} says what that changed")
     for note in done.get("notes", ()):
         say(err, f"note: {note}")
 
