@@ -92,7 +92,7 @@ def _end_of(wire: Wire) -> bytes:
 
 
 ADOPTION = failing("portico.proxy.overload", "Overload.limit")
-BUILD = failing("portico.snapshot.builder", "SnapshotBuilder._own_rules")
+BUILD = failing("portico.snapshot.builder", "SnapshotBuilder._own_endpoints")
 HEALTH = """
     from portico.snapshot.live import LiveServices
     own = LiveServices.set_health

@@ -142,14 +142,14 @@ UNBUILT = """
     from portico.net.redis import asking
     from portico.snapshot.builder import SnapshotBuilder
     asking._LAST_QUESTION = 0.1
-    own = SnapshotBuilder._own_rules
+    own = SnapshotBuilder._own_endpoints
     def own_rules(self, *what):
         try:
             once()
         except RuntimeError as error:
             raise CertificateError(Path("ca.pem"), "injected") from error
         return own(self, *what)
-    SnapshotBuilder._own_rules = own_rules
+    SnapshotBuilder._own_endpoints = own_rules
 """
 """A snapshot that cannot be built for want of a file, which was there when control looked."""
 
