@@ -95,7 +95,9 @@ def test_limits_are_counted_by_the_master_that_sentinels_name() -> None:
         limits = SharedLimits(RedisLink(client), 1.0, {}, asyncio.get_running_loop())
         try:
             await limits.start()
-            assert limits.is_up
+            async with asyncio.timeout(_WITHIN):
+                while not limits.is_up:
+                    await asyncio.sleep(0.05)
             await asyncio.to_thread(fail_over, sentinel, replica)
             async with asyncio.timeout(_WITHIN):
                 while not replica.ask("KEYS", "portico:limit:here"):
