@@ -201,7 +201,7 @@ def test_a_document_that_is_cut_off_changes_nothing(shared: Gateway) -> None:
 
 
 def test_of_two_who_apply_at_once_one_comes_through_and_nothing_is_lost(echo: Backend) -> None:
-    with Gateway({"gateway": {"workers": 2}, "services": {"echo": echo}}) as gateway:
+    with Gateway({"gateway": {"workers": 2, "embedded_redis": True}, "services": {"echo": echo}}) as gateway:
         gateway.wait_for_control()
         documents = [with_service(gateway, name, echo) for name in ("one", "two", "three", "four")]
         answers: list[Message] = []
@@ -224,6 +224,7 @@ def test_of_two_who_apply_at_once_one_comes_through_and_nothing_is_lost(echo: Ba
                 page = answer.json()
                 assert page["current"] == won["etag"]
                 assert page["changes"][0]["what"] == f"service {service}"
+                assert all(service in change["what"] for change in page["changes"]), "and nothing that nobody wrote"
         assert gateway.get(f"/api/{service}/x").status == 200
         again, tag = with_service(gateway, "later", echo)
         assert put(gateway, again, tag).json()["generation"] == 3

@@ -86,6 +86,7 @@ class Configuration:
         self._seen: InForce | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._recording: list[asyncio.Task[None]] = []
+        self._completed = runtime.completed
         reloading.taken_over = self._note_reload
 
     # ---- what is in force
@@ -226,7 +227,7 @@ class Configuration:
 
     def _since(self, known: Entry, there: InForce) -> list[dict[str, Any]]:
         with suppress(ConfigError):
-            old = load_text(known.text, str(self._state.config_path), os.environ, known.included)
+            old = self._completed(load_text(known.text, str(self._state.config_path), os.environ, known.included))
             found, _ = compared(InForce(old, self._history), there.config)
             return [change.as_data() for change in found.changes[:_SHORT]]
         later = (entry for entry in self._history.entries() if entry.number > known.number)
@@ -385,7 +386,7 @@ class Configuration:
             return
         if before is None and last is not None:
             with suppress(ConfigError):
-                before = load_text(last.text, source.filename, os.environ, last.included)
+                before = self._completed(load_text(last.text, source.filename, os.environ, last.included))
         new = InForce(config, self._history)
         found = compared(InForce(before, self._history), config)[0] if before is not None else Plan(())
         entry = self._entry(new, cause, found, "applied")
