@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -82,13 +83,22 @@ class Api:
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
+        fields = {name.encode(): value.encode() for name, value in (headers or {}).items()}
         transport = httpx.ASGITransport(app=self._admin, client=self._client)
         async with httpx.AsyncClient(transport=transport, base_url=_HOST, headers=self._headers) as client:
-            answer = await client.request(method, path, params=query, content=content, headers=headers)
+            try:
+                answer = await client.request(method, path, params=query, content=content, headers=fields)
+            except httpx.InvalidURL:  # all else in it is percent-encoded
+                raise ApiError(414, {"detail": "What was written is longer than a request can name."}) from None
         if answer.is_error:
             document = _document(answer)
             raise ApiError(answer.status_code, document if isinstance(document, dict) else {})
         return answer
+
+
+def segment(text: str) -> str:
+    """A name as one segment of a path: no slash and no `..` in it leads elsewhere."""
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def credentials(session: Session) -> dict[bytes, bytes]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from portico.processes.control.dashboard.api import ApiError
+from portico.processes.control.dashboard.forms import whole_number
 from portico.processes.control.dashboard.page import Context, Done, Page, Visit
 
 _YAML: Final = "application/yaml"
@@ -66,7 +67,9 @@ async def _apply(visit: Visit) -> Done:
 async def _rollback(visit: Visit) -> Done:
     form = visit.form
     to = form.text("to")
-    document = {"to": int(to) if to.isascii() and to.isdecimal() else None, "why": form.text("why")}
+    if to and whole_number(to) is None:  # and not the one before, which nobody has asked for
+        raise ApiError(422, {"detail": f"{to[:40]} is no number of an entry."})
+    document = {"to": whole_number(to), "why": form.text("why")}
     headers = {"If-Match": form.text("tag") or '"unknown"'}
     answer = await visit.api.post(f"{_PATH}/rollback", document, headers)
     return Done(f"Rolled back to {to or 'the one before'}. {_said(answer)}", query="")

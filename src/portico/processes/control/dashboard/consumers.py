@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
+from portico.processes.control.dashboard.api import segment
 from portico.processes.control.dashboard.page import Context, Done, Page, Visit
 
 _TONES = {"active": "good", "expired": "warn", "revoked": "bad"}
@@ -44,7 +44,7 @@ async def _revoke(visit: Visit) -> Done:
 
 
 def _id(visit: Visit) -> str:
-    return quote(visit.form.text("id"), safe="")
+    return segment(visit.form.text("id"))
 
 
 def _life(visit: Visit) -> dict[str, Any]:

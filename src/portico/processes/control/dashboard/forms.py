@@ -12,11 +12,17 @@ LARGEST: Final = 16 << 20
 SMALL: Final = 16 << 10
 """Bytes of one of anybody's."""
 _FIELDS: Final = 200
+_DIGITS: Final = 18
 _KIND: Final = "application/x-www-form-urlencoded"
 
 
 class FormError(ValueError):
     """It is no form of ours."""
+
+
+def whole_number(text: str) -> int | None:
+    """What somebody wrote, if it is a whole number of a size that anything here may have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 class Form(dict[str, str]):

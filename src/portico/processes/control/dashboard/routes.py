@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from portico.processes.control.dashboard.forms import whole_number
 from portico.processes.control.dashboard.page import Context, Page, Visit
 
 _LIVE_AT_MOST: Final = 500
@@ -41,7 +42,7 @@ async def routes(visit: Visit) -> Context:
     if sort in _SORTS:
         shown.sort(key=_SORTS[sort], reverse=down)
     text = visit.query.get("page", "1")
-    page = min(max(1, int(text) if text.isascii() and text.isdecimal() else 1), max(1, -(-len(shown) // _PAGE)))
+    page = min(max(1, whole_number(text) or 1), max(1, -(-len(shown) // _PAGE)))
     return {
         "routes": shown[(page - 1) * _PAGE : page * _PAGE],
         "found": len(shown),

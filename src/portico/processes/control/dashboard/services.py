@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
 
+from portico.processes.control.dashboard.api import segment
+from portico.processes.control.dashboard.forms import whole_number
 from portico.processes.control.dashboard.page import Context, Done, Page, Visit
 
 _TONES = {
@@ -62,8 +63,8 @@ def _instances(action: str, said: str) -> Callable[[Visit], Awaitable[Done]]:
         document: dict[str, Any] = {"url": url}
         if action == "weight":
             text = form.text("weight")
-            document["weight"] = int(text) if text.isascii() and text.isdecimal() else text
-        answer = await visit.api.post(f"/admin/services/{quote(service, safe='')}/instances/{action}", document)
+            document["weight"] = text if (number := whole_number(text)) is None else number
+        answer = await visit.api.post(f"/admin/services/{segment(service)}/instances/{action}", document)
         warnings = [answer["warning"]] if answer.get("warning") else []
         warnings += [f"{worker} has not confirmed it yet" for worker in answer.get("late", ())]
         warnings += [] if answer.get("kept", True) else ["it will not outlast a restart"]
@@ -77,7 +78,7 @@ async def _canary(visit: Visit) -> Done:
     form = visit.form
     route, action = form.text("route"), form.text("action")
     document = {"who": visit.session.caller.name, "why": form.text("why")}
-    path = f"/admin/canaries/{quote(route, safe='')}/{quote(action, safe='')}"
+    path = f"/admin/canaries/{segment(route)}/{segment(action)}"
     answer = await visit.api.post(path, document)
     return Done(f"Canary of {route}: {action}. It is {answer['canary']['phase']} now.")
 
