@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -73,3 +74,19 @@ def test_forms_need_the_token_of_this_process() -> None:
 )
 def test_what_is_not_there_is_not_found(path: str) -> None:
     assert status_of(dashboard(), "GET", path, [LOCAL])[0] == 404
+
+
+def test_a_form_that_is_cut_off_is_no_failure() -> None:
+    messages = [{"type": "http.request", "body": b"csrf=", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    fields = [(name.lower().encode(), value.encode()) for name, value in (LOCAL, FORM)]
+    scope = {"type": "http", "method": "POST", "path": "/dashboard/explain", "query_string": b"", "headers": fields}
+    asyncio.run(dashboard()(scope, receive, send))
+    assert sent[0]["status"] == 400

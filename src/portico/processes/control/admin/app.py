@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.processes.control.admin.audited import Audited, audit_routes
+from portico.processes.control.admin.bodies import Bounded
 from portico.processes.control.admin.cache import cache_routes
 from portico.processes.control.admin.canaries import canary_routes
 from portico.processes.control.admin.certificates import certificate_routes
@@ -71,6 +72,6 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     add_documentation(app)
     answer_errors(app)
 
-    guard = Guard(app, lambda: state.config.gateway.admin_callers, is_local=is_local)
+    guard = Guard(Bounded(app), lambda: state.config.gateway.admin_callers, is_local=is_local)
     admin = Audited(guard, state.audit)
     return Unprefixed(Dashboard(admin, state, is_local=is_local))

@@ -7,9 +7,34 @@ from typing import Any, Final, TypeVar
 import msgspec
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LIMIT: Final = 64 << 10
 """Bytes of a command."""
+
+LARGEST: Final = 32 << 20
+"""Bytes of any body, before anybody reads it: a request with the largest configuration as JSON has fewer."""
+
+
+class Bounded:
+    """Has `app` fail with 413 at a body of more than `LARGEST` bytes, also where a framework reads it as a whole."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > LARGEST:
+                raise HTTPException(413, f"a body has {LARGEST >> 20} MiB at most")
+            return message
+
+        await self._app(scope, bounded, send)
 
 
 class Asked(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from portico.processes.control.problems import problem
 
@@ -22,6 +23,10 @@ def answer_errors(app: FastAPI) -> None:
         if found["loc"] == ("body",):
             return problem(422, "the body has to be a JSON object, with Content-Type: application/json")
         return problem(422, f"{'.'.join(map(str, found['loc'][1:]))}: {found['msg']}")
+
+    @app.exception_handler(ClientDisconnect)
+    async def cut_off(request: Request, error: ClientDisconnect) -> Response:  # noqa: ARG001 - nobody reads the answer
+        return problem(400, "the body was cut off")
 
     @app.exception_handler(Exception)
     async def fail(request: Request, error: Exception) -> Response:  # noqa: ARG001 - it is raised again, and logged

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -73,7 +73,10 @@ class Dashboard:
                 Route("/dashboard/{name}", self._page, methods=["GET", "POST"]),
                 Route("/dashboard/", self._page, methods=["GET", "POST"]),
             ],
-            exception_handlers={FormError: lambda _, error: self._problem(400, str(error))},
+            exception_handlers={
+                FormError: lambda _, error: self._problem(400, str(error)),
+                ClientDisconnect: lambda *_: self._problem(400, "The form was cut off."),  # nobody reads this
+            },
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
