@@ -70,7 +70,13 @@ def test_forms_need_the_token_of_this_process() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/dashboard/nothing", "/dashboard/static/nothing.js", "/dashboard/static/..%2Fapp.py"]
+    "path",
+    [
+        "/dashboard/nothing",
+        "/dashboard/static/nothing.js",
+        "/dashboard/static/..%2Fapp.py",
+        "/dashboard/services/",  # a redirect would be to whatever Host names
+    ],
 )
 def test_what_is_not_there_is_not_found(path: str) -> None:
     assert status_of(dashboard(), "GET", path, [LOCAL])[0] == 404

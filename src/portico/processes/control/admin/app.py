@@ -43,6 +43,7 @@ _AT_ONCE: Final = 64
 def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIApp:
     """The application for one control process; `is_local` says that only this machine can connect."""
     app = FastAPI(
+        redirect_slashes=False,  # it would be to whatever Host names, without a prefix that a proxy took off
         title="Portico admin",
         version=__version__,
         docs_url=None,

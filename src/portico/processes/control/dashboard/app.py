@@ -78,6 +78,7 @@ class Dashboard:
                 ClientDisconnect: lambda *_: self._problem(400, "The form was cut off."),  # nobody reads this
             },
         )
+        self._app.router.redirect_slashes = False  # it would be to whatever Host names, without the prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._admin
