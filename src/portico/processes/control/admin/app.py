@@ -47,6 +47,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # it would name the address without the prefix of a proxy
         generate_unique_id_function=name_of,
     )
     bounded, places = [Depends(Bound(_AT_ONCE))], Places(state)
