@@ -162,6 +162,14 @@ def test_a_variable_that_stands_for_a_key_stays_one() -> None:
         "policies: {plugins: [{use: 'os:path'}]}",
         "include: [/etc/passwd]",
         "include: /etc/passwd",
+        "gateway: {listen: [{port: 8443, tls: {certificate: /etc/passwd, key: /etc/shadow}}]}",
+        "gateway: {state_dir: /var}",
+        "services: {shop: {url: 'http://localhost:1', openapi: {file: /etc/passwd}}}",
+        "routes: [{path: /a, respond: {status: 200, file: /etc/passwd}}]",
+        "policies: {auth: {jwt: {audience: x, jwks_file: /etc/passwd}}}",
+        "policies: {errors: {404: {html: /etc/passwd}}}",
+        "policies: {errors: {404: {text: {file: /etc/passwd}}}}",
+        "policies: {errors: {404: {json: /etc/passwd}}}",
     ],
 )
 def test_who_may_only_read_has_nothing_looked_up(line: str) -> None:
@@ -169,6 +177,18 @@ def test_who_may_only_read_has_nothing_looked_up(line: str) -> None:
         put_back(line, is_careful=True)
     assert put_back(line) == line
     assert put_back(line, known(line), is_careful=True) == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gateway: {embedded_redis: false}",
+        "services: {shop: {url: 'http://localhost:1', openapi: /openapi.json}}",
+        "policies: {errors: {404: {text: {body: /etc/passwd}}}}",
+    ],
+)
+def test_who_may_only_read_may_try_what_names_no_file(line: str) -> None:
+    assert put_back(line, is_careful=True) == line
 
 
 def test_aliases_and_merged_keys_have_their_secrets_hidden_and_back() -> None:

@@ -115,6 +115,10 @@ def test_who_may_only_read_may_try_but_has_nothing_looked_up_and_changes_nothing
     for path in ("/plan", "/validate"):
         answer = admin(shared, "POST", path, JSON, EVE, body=json.dumps(new).encode())
         assert (answer.status, os.environ["HOME"] in answer.body.decode()) == (403, False)
+    new["gateway"]["tls"] = {"certificate": "/etc/passwd", "key": "/etc/nothing-here"}
+    answer = admin(shared, "POST", "/plan", JSON, EVE, body=json.dumps(new).encode())
+    assert (answer.status, "PEM" in answer.body.decode()) == (403, False), "not even whether a file is there"
+    del new["gateway"]["tls"]
     title = admin(shared, "POST", "/plan", JSON, ADA, body=json.dumps(new).encode()).json()["changes"]
     assert title[0]["what"] == "gateway"
 
@@ -223,8 +227,8 @@ def test_of_two_who_apply_at_once_one_comes_through_and_nothing_is_lost(echo: Ba
             if answer.status == 412:
                 page = answer.json()
                 assert page["current"] == won["etag"]
-                assert page["changes"][0]["what"] == f"service {service}"
-                assert all(service in change["what"] for change in page["changes"]), "and nothing that nobody wrote"
+                changed = [change["what"] for change in page["changes"]]
+                assert changed == [f"service {service}", f"route {service}"], "and nothing that nobody has changed"
         assert gateway.get(f"/api/{service}/x").status == 200
         again, tag = with_service(gateway, "later", echo)
         assert put(gateway, again, tag).json()["generation"] == 3
@@ -244,6 +248,62 @@ def test_who_edits_the_file_meanwhile_loses_nothing(echo: Backend) -> None:
         answer = admin(gateway, "PUT", "", YAML, f"If-Match: {tag}", body=edited.encode())
         assert (answer.status, answer.json()["changes"]) == (200, []), "who sends what is there has seen it"
         assert put(gateway, *with_service(gateway, "one", echo)).status == 200
+
+
+def test_what_is_in_force_is_written_over_a_file_that_says_something_else(echo: Backend) -> None:
+    with Gateway({"services": {"echo": echo}}) as gateway:
+        gateway.wait_for_control()
+        text = admin(gateway, "GET", "?form=file").body
+        for other in ("services: {", "services: {other: {url: 'http://127.0.0.1:1', health_check: false}}\n"):
+            gateway.file.write_text(other)
+            answer = admin(gateway, "PUT", "", YAML, "If-Match: *", body=text)
+            assert (answer.status, answer.json()["number"]) == (200, None), answer.body
+            assert gateway.file.read_bytes() == text
+        assert admin(gateway, "PUT", "?dry_run=1", YAML, "If-Match: *", body=text).status == 200
+        entries = ask(gateway.admin_port, "GET", "/admin/audit", LOCAL).json()["entries"]
+        assert [each["result"] for each in entries] == ["only tried", "no changes", "no changes"]
+        commented = text + b"# a note\n"
+        gateway.file.write_bytes(commented)
+        new, _ = document(gateway)
+        assert put(gateway, new, "*").status == 200
+        assert gateway.file.read_bytes() == commented, "it means what is in force: it is left as it is"
+
+
+def test_who_edits_the_file_while_another_is_read_loses_nothing(echo: Backend) -> None:
+    code = """\
+from pathlib import Path
+from portico.plugin import Policy
+file = Path(__file__).with_name(NAME)
+if "note" not in file.read_text():
+    file.write_text(file.read_text() + "# somebody's note\\n")
+class Passes(Policy):
+    pass
+"""
+    with Gateway({"services": {"echo": echo}}) as gateway:
+        gateway.wait_for_control()
+        gateway.file.with_name("passes.py").write_text(code.replace("NAME", repr(gateway.file.name)))
+        new, tag = document(gateway)
+        before = gateway.file.read_text()
+        new["policies"] = {"plugins": [{"use": "./passes.py:Passes"}]}
+        answer = put(gateway, new, tag)
+        assert (answer.status, gateway.file.read_text()) == (412, before + "# somebody's note\n"), answer.body
+        assert gateway.get("/api/echo/x").status == 200
+
+
+def test_an_included_file_that_came_or_went_is_taken_over_by_a_reload_alone(echo: Backend) -> None:
+    with Gateway({"include": ["more-*.yaml"], "services": {"echo": echo}}) as gateway:
+        gateway.wait_for_control()
+        more = gateway.file.with_name("more-1.yaml")
+        more.write_text(f"services: {{more: {{url: '{echo.url}', health_check: false}}}}\n")
+        new, tag = with_service(gateway, "one", echo)
+        answer = put(gateway, new, tag)
+        assert (answer.status, answer.json().get("files")) == (412, [str(more)]), answer.body
+        gateway.reload()
+        more.unlink()
+        assert put(gateway, *with_service(gateway, "one", echo)).status in (412, 422)
+        gateway.reload()
+        assert put(gateway, *with_service(gateway, "one", echo)).status == 200
+        assert {*document(gateway)[0]["services"]} == {"echo", "one"}
 
 
 # ---- history and rollback

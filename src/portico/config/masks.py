@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import Secret, SecretStr
@@ -21,10 +22,12 @@ from portico.config.document import Document, Node, parse_document
 from portico.config.levels import Policies
 from portico.config.model import Config
 from portico.config.problems import ConfigError, Finding, KeyPath
+from portico.config.section import is_word
 from portico.config.shapes import alternatives, fields_of, is_section, step
 from portico.config.substitution import is_text_as_written
 from portico.observe.log_fields import is_secret_field
 from portico.policies import POLICY_SETTINGS
+from portico.policies.error_pages import Content, FileName
 
 MASK: Final = "********"
 """What is shown in place of a secret."""
@@ -163,14 +166,14 @@ def unmasked(text: str, filename: str, known: Known, *, is_careful: bool = False
     """The text with the secrets in force in place of masks; `filename` is for messages.
 
     Raises ConfigError where a mask stands where there is none; and, if it `is_careful`, PermissionError where it names
-    a variable, a file or a users' policy that the document in force does not name there: what these hold, or do, is
-    nothing for everybody.
+    a variable, a file or a users' policy that the document in force does not name there: whether they are there, what
+    these hold, or do, is nothing for everybody.
     """
     if MASK not in text and not is_careful:
         return text
     document = parse_document(text, filename)
     put_back = _Unmasking(known)
-    put_back.compare(document.root, known.document.root, ())
+    put_back.compare(document.root, known.document.root, (), (Config,) if is_careful else ())
     if is_careful and put_back.foreign:
         named = document.problem(put_back.foreign[0])
         raise PermissionError(f"{named}: only a token that may write can try that")
@@ -187,13 +190,13 @@ class _Unmasking:
         self.findings: list[Finding] = []
         self.foreign: list[Finding] = []
 
-    def compare(self, new: Node, old: Node | None, path: KeyPath) -> None:
+    def compare(self, new: Node, old: Node | None, path: KeyPath, kinds: tuple[Any, ...]) -> None:
         content, before = new.content, old.content if old is not None else None
         if isinstance(content, str):
             if MASK in content:
                 self._put_back(new, old, path)
             elif content not in (before, f"${{{self.variables.get(path)}}}") and (
-                _LOOKS_UP.search(content.replace("$$", "")) or _is_code(path)
+                _LOOKS_UP.search(content.replace("$$", "")) or _is_code(path) or _is_file(content, kinds)
             ):
                 self.foreign.append(Finding(path, "is looked up, or run, where the gateway is"))
         elif isinstance(content, dict):
@@ -201,13 +204,15 @@ class _Unmasking:
             for key, entry in content.items():
                 if MASK in key:
                     self.findings.append(Finding((*path, key), "a key is no secret: write its name", at_key=True))
-                self.compare(entry.value, known[key].value if key in known else None, (*path, key))
+                was = known[key].value if key in known else None
+                self.compare(entry.value, was, (*path, key), inside(kinds, key))
         else:
             others = before if isinstance(before, list) else []
             names = [_name(each, is_mask=MASK in each.content) for each in content]
             pairs = paired(names, [_name(each, is_mask=self._is_hidden(each)) for each in others])
             for index, (each, place) in enumerate(zip(content, pairs, strict=True)):
-                self.compare(each, others[place] if place is not None else None, (*path, index))
+                was = others[place] if place is not None else None
+                self.compare(each, was, (*path, index), inside(kinds, index))
 
     def _is_hidden(self, old: Node) -> bool:
         return id(old) in self.secret and hidden(str(old.content)) != old.content
@@ -234,6 +239,14 @@ class _Unmasking:
 def _is_code(path: KeyPath) -> bool:
     """Whether a users' policy is named there, or a file that is included."""
     return path[:1] == ("include",) or (path[-1:] == ("use",) and "plugins" in path)
+
+
+def _is_file(content: str, kinds: tuple[Any, ...]) -> bool:
+    """Whether a value of one of these types is the path of a file."""
+    found = {each for kind in kinds for each in alternatives(kind)}
+    if bool in found and (is_word(content, True) or is_word(content, False)):
+        return False
+    return bool(content) and not found.isdisjoint((Path, Content, FileName))
 
 
 def paired(new: Sequence[str], old: Sequence[str]) -> list[int | None]:

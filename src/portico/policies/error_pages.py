@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, NewType, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -39,6 +39,10 @@ _OF_CONTENT: Final = frozenset(
 """Fields about the content of a service's error, which is replaced."""
 
 
+FileName = NewType("FileName", str)
+"""The name of a file, relative to the configuration's."""
+
+
 def _as_file(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
 
@@ -50,7 +54,7 @@ def _as_object(value: Any) -> Any:
 class Content(Settings):
     """The text of a page: that of a `file`, relative to the configuration's, or `body` itself."""
 
-    file: str | None = Field(default=None, min_length=1)
+    file: Annotated[FileName | None, Field(min_length=1)] = None
     """A file with the text, relative to the configuration's."""
     body: str | None = None
     """The text itself."""
@@ -76,7 +80,7 @@ class Representations(Settings):
     text: Annotated[ContentField | None, _NOT_EMPTY] = None
     """What is sent as plain text, written in the same way."""
     json_: Annotated[
-        Annotated[str, Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)] | None,
+        Annotated[FileName, Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)] | None,
         BeforeValidator(_as_object, json_schema_input_type=str | dict[str, Any]),
         Field(alias="json"),
         _NOT_EMPTY,

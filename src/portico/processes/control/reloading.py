@@ -130,6 +130,10 @@ class Reloading:
             return [message]
         return []
 
+    def note_right(self) -> None:
+        """Note that the file means what is in force."""
+        self._refuse(None)
+
     def note_source(self, source: Source | None) -> None:
         """Note other texts that mean what is in force."""
         state = self._state

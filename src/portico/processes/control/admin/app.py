@@ -43,12 +43,12 @@ _AT_ONCE: Final = 64
 def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIApp:
     """The application for one control process; `is_local` says that only this machine can connect."""
     app = FastAPI(
-        redirect_slashes=False,  # it would be to whatever Host names, without a prefix that a proxy took off
         title="Portico admin",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # it would name the address without the prefix of a proxy
         generate_unique_id_function=name_of,
     )
     bounded, places = [Depends(Bound(_AT_ONCE))], Places(state)

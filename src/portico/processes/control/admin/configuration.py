@@ -102,8 +102,7 @@ def _add_documents(router: APIRouter, state: State) -> None:
             done = await state.configuration.apply(sent, tags, cause, dry_run=dry_run)
         except RefusedError as error:
             return _refusal(error, called=_called(state, name))
-        if not dry_run:
-            state.audit.record(request, "config apply", cause.why, done.in_short)
+        state.audit.record(request, "config apply", cause.why, "only tried" if dry_run else done.in_short)
         return _with_tag(JSONResponse(_called(state, name)(done.as_data())), done.etag, state.generation)
 
 
@@ -143,8 +142,7 @@ def _add_history(router: APIRouter, state: State) -> None:
             return problem(422, str(error))
         except RefusedError as error:
             return _refusal(error)
-        if not dry_run:
-            state.audit.record(request, "config rollback", cause.why, done.in_short)
+        state.audit.record(request, "config rollback", cause.why, "only tried" if dry_run else done.in_short)
         return _with_tag(JSONResponse(done.as_data()), done.etag, state.generation)
 
     @router.get("/history", **shows(HistoryPage))

@@ -77,6 +77,7 @@ class Configuration:
     def __init__(self, state: State, reloading: Reloading, runtime: Runtime) -> None:
         self._state = state
         self._reloading = reloading
+        self._runtime = runtime
         self._file = ConfigurationFile(state.config_path) if state.config_path is not None else None
         self._kept = StateFile(
             state_path(state.config, state.config_path, "history") if self._file is not None else None,
@@ -86,7 +87,6 @@ class Configuration:
         self._seen: InForce | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._recording: list[asyncio.Task[None]] = []
-        self._completed = runtime.completed
         reloading.taken_over = self._note_reload
 
     # ---- what is in force
@@ -151,22 +151,23 @@ class Configuration:
     async def apply(self, sent: Sent, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False) -> Applied:
         """Have a document come into force. `if_match` are the values of that field. Raises RefusedError."""
         async with self._turn():
-            there = await self._checked(if_match, sent)
-            return await self._apply(await self._proposed(sent, there), there, cause, dry_run=dry_run)
+            there, on_disk = await self._checked(if_match, sent)
+            proposed = await self._proposed(sent, there)
+            return await self._apply(proposed, there, on_disk, cause, dry_run=dry_run)
 
     async def rollback(
         self, number: int | None, if_match: Sequence[str], cause: Cause, *, dry_run: bool = False
     ) -> Applied:
         """Have an earlier one come into force again, the one before by default. Raises RefusedError."""
         async with self._turn():
-            there = await self._checked(if_match)
+            there, on_disk = await self._checked(if_match)
             entry = self._earlier(number, there)
             proposed = await self._proposed(Sent(entry.text, has_masks=False), there)
             new = InForce(proposed.config, self._history)
             files = await asyncio.to_thread(lambda: new.files)
             other = [path for path in {**files, **entry.files} if files.get(path) != entry.files.get(path)]
             notes = [f"{path} is not as it was then: the history keeps only the file itself" for path in other]
-            done = await self._apply(proposed, there, cause, dry_run=dry_run)
+            done = await self._apply(proposed, there, on_disk, cause, dry_run=dry_run)
             return replace(done, notes=(*done.notes, *notes), to=entry.number)
 
     def _earlier(self, number: int | None, there: InForce) -> Entry:
@@ -182,8 +183,10 @@ class Configuration:
             raise RefusedError(409, "the history has no configuration before this one")
         return entry
 
-    async def _checked(self, if_match: Sequence[str], sent: Sent | None = None) -> InForce:
-        """What is in force, if that is what the author of a change has seen. Raises RefusedError.
+    async def _checked(self, if_match: Sequence[str], sent: Sent | None = None) -> tuple[InForce, str | None]:
+        """What is in force, and the text on disk, if they are what the author of a change has seen.
+
+        Raises RefusedError.
 
         Whoever sends what is on disk by now has seen that, too.
         """
@@ -208,7 +211,7 @@ class Configuration:
                 f"{self._file.path} is not what is in force: somebody has changed it on disk; reload, or put it back"
             )
             raise RefusedError(412, message, {"current": self._tag_of(on_disk), "changes": []})
-        return there
+        return there, on_disk
 
     def _tag_of(self, text: str | None) -> str:
         """The tag of a file on disk that is not in force."""
@@ -227,16 +230,22 @@ class Configuration:
 
     def _since(self, known: Entry, there: InForce) -> list[dict[str, Any]]:
         with suppress(ConfigError):
-            old = self._completed(load_text(known.text, str(self._state.config_path), os.environ, known.included))
-            found, _ = compared(InForce(old, self._history), there.config)
+            found, _ = compared(InForce(self._loaded(known), self._history), there.config)
             return [change.as_data() for change in found.changes[:_SHORT]]
         later = (entry for entry in self._history.entries() if entry.number > known.number)
         return [change for entry in later for change in entry.changes][:_SHORT]
 
-    async def _apply(self, proposed: Proposed, there: InForce, cause: Cause, *, dry_run: bool) -> Applied:
+    def _loaded(self, entry: Entry) -> Config:
+        """What an entry would be in this gateway. Raises ConfigError."""
+        filename = str(self._state.config_path or "portico.yaml")
+        return self._runtime.completed(load_text(entry.text, filename, os.environ, entry.included))
+
+    async def _apply(
+        self, proposed: Proposed, there: InForce, on_disk: str | None, cause: Cause, *, dry_run: bool
+    ) -> Applied:
         changes = [change.as_data() for change in proposed.plan.changes]
         if proposed.is_same and not dry_run:
-            return await self._kept_as_is(proposed, there, cause)
+            return await self._kept_as_is(proposed, there, on_disk, cause)
         if dry_run:
             return Applied(self._state.generation, changes, there.tags[0])
         try:
@@ -247,7 +256,7 @@ class Configuration:
         entry = await asyncio.to_thread(self._entry, new, cause, proposed.plan, "pending")
         await self._stored(entry)
         try:
-            await self._write(proposed.text)
+            await self._write(proposed.text, on_disk)
         except RefusedError:
             self._reloading.abandon(proposed.config)
             await asyncio.to_thread(self._history.remove, entry.number)
@@ -276,20 +285,35 @@ class Configuration:
             logger.exception("a configuration could not be taken over")
             return {"control": repr(error)}
 
-    async def _kept_as_is(self, proposed: Proposed, there: InForce, cause: Cause) -> Applied:
-        """Nothing is to do. If other words for the same are in the file by now, they are those in force."""
-        assert self._file is not None
+    async def _kept_as_is(self, proposed: Proposed, there: InForce, on_disk: str | None, cause: Cause) -> Applied:
+        """Nothing is to do, but where the file says something else than what is in force: then it is written.
+
+        If other words for the same are in the file by now, they are those in force.
+        """
         config, source = self._state.config, proposed.config.source
-        if source != config.source and await asyncio.to_thread(self._file.text) == proposed.text:
+        if on_disk != proposed.text and not await self._says(on_disk, there):
+            await self._write(proposed.text, on_disk)
+            self._reloading.note_right()
+            on_disk = proposed.text
+        if source != config.source and on_disk == proposed.text:
             self._reloading.note_source(source)
             self._note(config, self._state.config, cause)
             there = await self._in_force()
         return Applied(self._state.generation, [], there.tags[0])
 
-    async def _write(self, text: str) -> None:
+    async def _says(self, text: str | None, there: InForce) -> bool:
+        """Whether a text means what is in force."""
+        if there.config.source is not None and text == there.config.source.text:
+            return True
+        try:
+            return text is not None and (await self._proposed(Sent(text, has_masks=False), there)).is_same
+        except RefusedError:
+            return False
+
+    async def _write(self, text: str, expected: str | None) -> None:
+        """Put `text` into the file, if what is there is still what was `expected`. Raises RefusedError."""
         assert self._file is not None
-        before = await asyncio.to_thread(self._file.text)
-        await asyncio.to_thread(self._file.replace, text, lambda found: found == before)
+        await asyncio.to_thread(self._file.replace, text, lambda found: found == expected)
         self._reloading.note_own(self._file.path)
 
     async def _undo(self, entry: Entry, there: InForce, refused: dict[str, str]) -> None:
@@ -297,7 +321,7 @@ class Configuration:
         text = there.config.source.text if there.config.source is not None else ""
         message = f"workers cannot use it:\n{in_words(refused)}"
         try:
-            await self._write(text)
+            await self._write(text, entry.text)
         except RefusedError as error:
             message += f"\nThe file could not be put back: {error.detail}"
             logger.error("a refused configuration stays in its file", extra={"reason": error.detail})
@@ -386,7 +410,7 @@ class Configuration:
             return
         if before is None and last is not None:
             with suppress(ConfigError):
-                before = self._completed(load_text(last.text, source.filename, os.environ, last.included))
+                before = self._loaded(last)
         new = InForce(config, self._history)
         found = compared(InForce(before, self._history), config)[0] if before is not None else Plan(())
         entry = self._entry(new, cause, found, "applied")

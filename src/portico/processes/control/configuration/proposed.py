@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from portico.config import Config, ConfigError, Problem, ServiceSettings, load_text, warnings_for
+from portico.config.document import Document, parse_document
 from portico.config.masks import unmasked
+from portico.config.source import Source
+from portico.config.substitution import raw_data
 from portico.config.written import written_document
 from portico.core.slices import collecting_later
 from portico.plan import Plan, plan
@@ -121,11 +124,22 @@ def _check_included(old: Config, new: Config) -> None:
     known = old.source.included if old.source is not None else {}
     read = new.source.included if new.source is not None else {}
     changed = [path for path in known.keys() & read.keys() if known[path] != read[path]]
+    others = known.keys() ^ read.keys()
+    if others and _include(old.source) == _include(new.source):
+        changed += others  # nothing in the document says that they come or go
     if changed:
         listed = ", ".join(sorted(changed))
         raise RefusedError(
-            412, f"{listed} has been changed on disk since it was read: reload first", {"files": changed}
+            412, f"{listed} has been changed on disk since the configuration was read: reload first", {"files": changed}
         )
+
+
+def _include(source: Source | None) -> object:
+    """What a file says that it includes."""
+    if source is None:
+        return None
+    node = parse_document(source.text, source.filename).at(("include",))
+    return None if node is None else raw_data(Document("", node))
 
 
 def read_json(text: str, filename: str) -> dict[str, Any]:
