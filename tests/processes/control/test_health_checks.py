@@ -208,6 +208,11 @@ def test_what_an_instance_may_answer_to_a_check(answer: bytes, error: str | None
         with suppress(OSError):
             await writer.drain()
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        is_closed.set()
+
+    is_closed = asyncio.Event()
 
     async def run() -> None:
         server = await asyncio.start_server(say, "127.0.0.1", 0)
@@ -216,6 +221,7 @@ def test_what_an_instance_may_answer_to_a_check(answer: bytes, error: str | None
         world.health.watch(configured("{path: '/health?a=b', interval: 1h, timeout: 1h}", url))
         report = (await world.health.report())["s"]["instances"][0]
         await world.health.close()
+        await is_closed.wait()
         server.close()
         assert report.get("error", "").startswith(error or ""), report
         assert (report["status"] == "healthy") == (error is None)
