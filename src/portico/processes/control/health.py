@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ So `/health`, which is open to all clients, checks each instance once a second a
 
 _ASKED: Final = 50
 """How many instances one report has asked at most."""
+_TURN: Final = 0.05
+"""Seconds between the moments at which checks begin: those that begin together cost half of what they do one by one."""
 _LATE_EVENTS: Final = 60.0
 """Seconds between two events that say that this process was late."""
 
@@ -194,7 +197,7 @@ class HealthChecks:
                 logger.exception("an instance could not be checked", extra={"instance": check.instance.url})
             if pause is None:
                 pause = check.interval(check.settings)
-            await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311
+            await asyncio.sleep(_until_turn(pause * random.uniform(0.9, 1.1)))  # noqa: S311
 
     async def _check(self, check: Check, settings: HealthCheckSettings) -> float | None:
         """Check an instance once, and apply the result, which another gateway may have.
@@ -267,3 +270,11 @@ class HealthChecks:
 
     async def _probe(self, check: Check) -> Finding:
         return await self._prober.probe(check.instance, check.settings or HealthCheckSettings(), check.tls, check.named)
+
+
+def _until_turn(pause: float) -> float:
+    """About `pause` seconds, so that a turn begins then; what is shorter than some turns stays."""
+    if pause < 10 * _TURN:
+        return pause
+    now = time.monotonic()
+    return math.ceil((now + pause) / _TURN) * _TURN - now
