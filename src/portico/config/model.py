@@ -27,6 +27,7 @@ from portico.config.checks import (
     consumer_findings,
     discovery_findings,
     gateway_findings,
+    health_check_findings,
     match_findings,
     name_findings,
     password_findings,
@@ -423,6 +424,7 @@ class Config(Section):
             *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
+            *health_check_findings(self.gateway, self.services),
             *sample_key_findings(self.gateway, self.all_routes, self._policy_defaults),
             *self._resolved.findings,
         ]
