@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portico.cli.kept import kept
+from portico.core.imports import kept
 
 
 def main() -> None:

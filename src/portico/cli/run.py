@@ -9,9 +9,9 @@ import typer
 
 from portico.cli.configured import named_file, usable
 from portico.cli.console import err, fail, fail_usage, say
-from portico.cli.kept import kept
 from portico.cli.options import ConfigOption, FileArgument
 from portico.cli.resuming import loaded_or_last
+from portico.core.imports import kept
 
 
 def run(
