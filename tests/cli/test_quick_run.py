@@ -1,5 +1,5 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, .
     """What was served: the file, the address, whether it is watched."""
     served: list[tuple[Any, ...]] = []
 
-    def serve(config: Any, path: Path, *, reload: bool, has_port: bool, refused: str = "") -> None:
+    def serve(load: Callable[[], tuple[Any, Path, str]], *, reload: bool, has_port: bool) -> None:
+        config, path, _ = load()
         served.append((path.name, f"{config.gateway.host}:{config.gateway.port}", reload, has_port))
 
     monkeypatch.setattr(serving, "serve", serve)

@@ -41,14 +41,14 @@ def run_quickly(arguments: Sequence[str]) -> None:
     path = Path(written.config or _named() or _DEFAULT)
     os.environ.update({name: value for name, value in written.variables if value})  # there, they outlast reloads
     try:
-        loaded = _loaded(path)
+        found = _loaded(path)
     except KeyboardInterrupt:
         sys.exit("Aborted.")
-    if loaded is None:
+    if not found:
         return
     from portico.cli.serving import serve
 
-    serve(loaded, path, reload=written.reload, has_port=bool(written.port))
+    serve(lambda: (found.pop(), path, ""), reload=written.reload, has_port=bool(written.port))
     sys.exit()
 
 
@@ -76,12 +76,12 @@ def _read(arguments: Sequence[str]) -> _Written | None:
     return written
 
 
-def _loaded(path: Path) -> Config | None:
-    """The configuration; None where something is wrong with it, or users' policies are to be imported first."""
+def _loaded(path: Path) -> list[Config]:
+    """The configuration; none where something is wrong with it, or users' policies are to be imported first."""
     with kept():
         from portico.config import ConfigError, file_problems, load_config, names_plugins
     try:
         loaded = load_config(path, os.environ)
     except ConfigError:
-        return None
-    return None if names_plugins(loaded) or file_problems(loaded) else loaded
+        return []
+    return [] if names_plugins(loaded) or file_problems(loaded) else [loaded]

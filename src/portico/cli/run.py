@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -34,8 +35,8 @@ def run(
     for variable, value in (("GATEWAY_HOST", host), ("GATEWAY_PORT", port)):  # there, they outlast reloads
         if value is not None:
             os.environ[variable] = value
-    loaded, path, refused = loaded_or_last(path) if resume else (*usable(path), "")
-    serve(loaded, path, reload=reload, refused=refused, has_port=port is not None)
+    load = partial(loaded_or_last, path) if resume else (lambda: (*usable(path), ""))
+    serve(load, reload=reload, has_port=port is not None)
 
 
 def _check_address(host: str | None, port: str | None) -> None:

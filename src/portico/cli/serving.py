@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
     from portico.config import Config
 
 
-def serve(loaded: Config, path: Path | None, *, reload: bool, has_port: bool, refused: str = "") -> None:
-    """Serve until SIGTERM or Ctrl-C. `refused` is what is wrong with the file, where it is not by that.
+def serve(load: Callable[[], tuple[Config, Path | None, str]], *, reload: bool, has_port: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C, by the configuration that `load` gives, with its file and what is wrong with that.
+
+    Nobody else may hold the configuration: other processes load their own, and this one is to have that memory back.
 
     Where its address is taken, that ends the command, with exit code 1; `has_port` says that the command line has one.
     """
+    loaded, path, refused = load()
     with kept():
         from portico.config import expired_certificates, warnings_for
         from portico.processes.ipc.listeners import ListenError, Listeners
@@ -29,7 +33,9 @@ def serve(loaded: Config, path: Path | None, *, reload: bool, has_port: bool, re
         listeners = Listeners.open(loaded.gateway, f", or name another port: {option}")
     except ListenError as error:
         _fail(f"portico: {error}")
-    Supervisor(loaded, path, listeners, watch=reload, refused=refused).run()
+    supervisor = Supervisor(loaded, path, listeners, watch=reload, refused=refused)
+    del loaded
+    supervisor.run()
 
 
 def _say(message: str) -> None:
