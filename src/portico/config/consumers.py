@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from portico.config.section import Secret, Section, Whole
+from portico.config.section import Many, Secret, Section, Whole
 from portico.core.consumers import Consumer
 from portico.core.passwords import checked_hash
 from portico.core.settings import NotEmpty
@@ -57,7 +57,7 @@ class ConsumerLimit(ConsumerNumbers):
     """Numbers of limits `by: consumer` by their names, also of those with `cost`."""
 
 
-class ConsumerSettings(Section):
+class ConsumerSettings(Many):
     """A caller, identified by the `username` of a token, or else its `preferred_username` or `sub`, or by an API key.
 
     `password` is the argon2 hash of its password, or of its client secret; `keys` are the SHA-256 hashes of its API

@@ -47,7 +47,7 @@ from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.route_checks import failover_route_findings, route_findings, trailer_findings
 from portico.config.routes import RouteSettings
 from portico.config.sample_keys import sample_key_findings
-from portico.config.section import NoneIsEmpty, Section, written_as
+from portico.config.section import NoneIsEmpty, Section, Small, written_as
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.source import Source
 from portico.config.split_checks import agreement_findings, split_findings
@@ -107,11 +107,13 @@ class Config(Section):
         written_as(dict, "services: {NAME: {url: http://host:port}}"),
     ] = Field(default_factory=dict)
     """The services by name, which stands in paths, metrics and log lines; `gateway` and `none` are taken."""
-    routes: Annotated[tuple[RouteSettings, ...], written_as(list, "routes: [{path: /shop, service: shop}]")] = ()
+    routes: Annotated[
+        tuple[Annotated[RouteSettings, Small], ...], written_as(list, "routes: [{path: /shop, service: shop}]")
+    ] = ()
     """Written routes, of which the most specific one takes a request; every service has default ones besides."""
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
     """Policies of all routes; services, versions and routes override them key by key."""
-    consumers: tuple[ConsumerSettings, ...] = ()
+    consumers: tuple[Annotated[ConsumerSettings, Small], ...] = ()
     """Callers that are known by name. None has to be listed to be admitted by a token; keys and passwords are those of
     consumers that are.
     """

@@ -97,7 +97,7 @@ def loading(data: bytes) -> Steps[Config]:
         services[name] = ServiceSettings.model_validate(written or {})
         yield
     for written in tree.get("routes") or ():
-        routes.append(RouteSettings.model_validate(written))
+        routes.append(RouteSettings.model_validate(written).small())
         yield
     whole = Config.model_validate(rest, context={POLICY_DEFAULTS: defaults, CHECKED: True})
     config = whole.model_copy(update={"services": services, "routes": tuple(routes)})

@@ -22,6 +22,7 @@ from portico.config import (
     documents_of_files,
     documents_wanted,
 )
+from portico.core import memory
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
@@ -43,7 +44,6 @@ from portico.processes.ipc import channel
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
-from portico.processes.worker import memory
 from portico.processes.worker.control_link import ControlLink
 from portico.processes.worker.explaining import Explaining, Serving
 from portico.processes.worker.inspecting import inspected
