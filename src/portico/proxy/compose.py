@@ -46,7 +46,7 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     added = exchange.request_lines
     if upgrade:
         added = (b"Connection: Upgrade\r\nUpgrade: " + upgrade, *added)
-    end = b"\r\n".join((b"", *added, b"", b"")) if added else HEAD_END
+    end = b"\r\n%b\r\n\r\n" % b"\r\n".join(added) if added else HEAD_END
     if exchange.trusted:
         passed = _passed_lines(request, handling)
         lines = b"\r\n".join((*passed, *_believed_lines(exchange, request), b"X-Request-ID: "))

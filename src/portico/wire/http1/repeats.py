@@ -48,26 +48,30 @@ class RequestHeads:
         unusual, and where more follows than its body. The length of the target is the caller's to check; `add` it if it
         is not the latest.
         """
-        latest, entries = self.latest, self.entries
+        latest = self.latest
         try:
             method, target, tail = data.split(b" ", 2)
         except ValueError:
             return None
         if target[:1] != b"/" or target.translate(_PLAIN) != target:
             return None
-        rest = 0
-        if latest is None or tail != latest.tail:
-            if tail[-4:] != _END:  # a body follows
-                rest = len(tail)
-                tail = tail[: tail.find(_END) + len(_END)]
-                rest -= len(tail)
-            if latest is None or tail != latest.tail:
-                latest = entries.get(tail) if entries else None
-        if latest is None:
-            latest = self._of_form(method, target, tail, forms)
-            if latest is None or rest > latest.framing:
-                return None
+        if latest is not None and tail == latest.tail and method == latest.method:
+            latest.target = target
             return latest
+        return self._find_other(method, target, tail, forms)
+
+    def _find_other(self, method: bytes, target: bytes, tail: bytes, forms: Forms) -> RequestHead | None:
+        """The same where a body follows, or other fields."""
+        latest, entries, rest = self.latest, self.entries, 0
+        if tail[-4:] != _END:  # a body follows
+            rest = len(tail)
+            tail = tail[: tail.find(_END) + len(_END)]
+            rest -= len(tail)
+        if latest is None or tail != latest.tail:
+            latest = entries.get(tail) if entries else None
+        if latest is None:
+            request = self._of_form(method, target, tail, forms)
+            return None if request is None or rest > request.framing else request
         if method != latest.method or rest > latest.framing:
             return None
         latest.target = target
