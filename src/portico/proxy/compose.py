@@ -46,7 +46,7 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     added = exchange.request_lines
     if upgrade:
         added = (b"Connection: Upgrade\r\nUpgrade: " + upgrade, *added)
-    end = b"\r\n".join((b"", *added, b"", b"")) if added else HEAD_END
+    end = b"\r\n%b\r\n\r\n" % b"\r\n".join(added) if added else HEAD_END
     if exchange.trusted:
         passed = _passed_lines(request, handling)
         lines = b"\r\n".join((*passed, *_believed_lines(exchange, request), b"X-Request-ID: "))
@@ -76,9 +76,19 @@ def _line_end(request: RequestHead, handling: Handling, instance: Instance) -> b
 def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling, instance: Instance) -> None:
     """The client's fields that are forwarded, its Host among them, and what the service is sent about the client."""
     peer, fields, host = exchange.stream.client.peer, request.fields, request.host
-    host_lines = (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
-    fields.passed = b"\r\n".join((*_passed_lines(request, handling), VIA, *host_lines, peer.lines, b""))
-    fields.line_end = _HOST_LINE % host if host else instance.line_end
+    if peer.host is not host:  # requests whose Host was read once share it
+        peer.host = host
+        host_lines = (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
+        peer.host_line = _HOST_LINE % host
+        peer.lines_for_host = b"\r\n".join((VIA, *host_lines, peer.lines, b""))
+    framing = request.framing
+    if request.hop_by_hop or framing < 0 or handling.trailers:
+        fields.passed = b"\r\n".join((*_passed_lines(request, handling), peer.lines_for_host))
+    elif framing or b"content-length" in request.noted:
+        fields.passed = b"%bContent-Length: %d\r\n%b" % (fields.passing(), framing, peer.lines_for_host)
+    else:
+        fields.passed = fields.passing() + peer.lines_for_host
+    fields.line_end = peer.host_line if host else instance.line_end
     fields.passed_by = peer if host and not handling.trailers else None
 
 

@@ -48,10 +48,18 @@ def announced_trailers(fields: Fields, allowed: frozenset[bytes]) -> list[bytes]
 class Peer:
     """What holds for every request on one connection."""
 
-    __slots__ = ("by_forwarded", "client_ip", "lines", "networks", "secure", "trusted")
+    __slots__ = (
+        *("by_forwarded", "client_ip", "host", "host_line", "lines", "lines_for_host", "networks", "secure", "trusted"),
+    )
+
+    host_line: bytes
+    """How a request line ends, and the Host field, for `host`; and what services are sent about the client with it."""
+    lines_for_host: bytes
 
     def __init__(self, client: Client, networks: Sequence[Network], by_forwarded: bool = False) -> None:
         self.by_forwarded = by_forwarded
+        self.host: bytes | None = None
+        """That of the last request."""
         self.secure = client.secure
         self.client_ip = client.address
         self.networks = networks
