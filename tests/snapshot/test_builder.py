@@ -270,14 +270,17 @@ def test_a_build_that_fails_leaves_those_after_it_where_limits_are_counted_now(m
 
     monkeypatch.setattr(builder_module, "build_chain", build)
     world = World(instances=instances("a", "b"))
-    services, before = [*world.builder.live._services], counted_in[-1]
+    world.builder.live.set_health([("a", "http://a", False)])
+    before = counted_in[-1]
     fails = True
     config = Config.model_validate({"services": {"a": {"instances": instances("a", "b")}}})
     other: Any = object()
     with pytest.raises(LookupError):
         at_once(world.builder.building(config, 2, Counting(other, None)))
     assert counted_in[-1] == (other, None)
-    assert world.builder.live._services == services
+    world.builder.live.set_health([("a", "http://a", True)])
+    assert {world.choose(), world.choose()} == {"a", "b"}
+    assert not world.builder.live._coming.of_upstream
     fails = False
     world.build(instances=instances("a", "b"))
     assert counted_in[-1] == before

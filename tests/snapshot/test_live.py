@@ -57,7 +57,7 @@ def test_a_fault_in_one_service_does_not_keep_an_instance_from_the_others(
     own.build(config(services={"a": {**TWO, "versions": {"v1": {}, "v2": {}}}}, routes=routes), 1)
     refreshed: list[Service] = []
 
-    def refresh(service: Service) -> None:
+    def refresh(service: Service, _: object) -> None:
         refreshed.append(service)
         if len(refreshed) == 1:
             raise RuntimeError

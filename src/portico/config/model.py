@@ -355,10 +355,13 @@ class Config(Section):
         return frozenset(own if self.discover is None else {*own, self.discover.source})
 
     def parts(self) -> Iterator[object]:
-        """All its services and routes."""
-        yield from self.services.values()
+        """All its services, with their instances, and routes, and what is written of them."""
+        for service in self.services.values():
+            yield service
+            yield from service.instances or ()
         yield from self.routes
         yield from self.all_routes
+        yield from (self._tree.get("services") or {}).values()
         yield from self._tree.get("routes") or ()
 
     @property

@@ -44,13 +44,15 @@ async def in_slices(steps: Steps[T]) -> T:
 def letting_go(parts: Iterable[object]) -> Steps[None]:
     """Free many objects one by one: when the last reference to a large structure goes, all of it is freed at once.
 
-    `parts` are to hold the only reference to that structure.
+    `parts` are to hold the only reference to that structure. They go in their order: a part behind the whole that it
+    belongs to is freed by itself.
     """
     kept = []
     for part in parts:
         kept.append(part)
         yield
     del parts
+    kept.reverse()
     while kept:
         kept.pop()
         yield

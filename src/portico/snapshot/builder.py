@@ -69,7 +69,7 @@ from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
-from portico.snapshot.live import Coming, LiveServices, SplitKey, upstream_key
+from portico.snapshot.live import Changing, Coming, LiveServices, SplitKey, upstream_key
 from portico.snapshot.mirrors import mirror_of
 from portico.snapshot.own_endpoints import OwnEndpoints, own_services
 from portico.snapshot.routing import answering, prefix_of, rewrite_of, rule_of
@@ -176,13 +176,16 @@ class SnapshotBuilder:
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
-        return at_once(self.building(config, generation, plugins=plugins))
+        snapshot = at_once(self.building(config, generation, plugins=plugins))
+        at_once(self.live.retiring())
+        return snapshot
 
     def building(
         self, config: Config, generation: int, counting: Counting | None = None, plugins: PluginSet | None = None
     ) -> Steps[Snapshot]:
         """`build`, in steps; between them `live` must not change and no other snapshot may be requested.
 
+        `live.retiring` is to follow once the snapshot is in use.
         `counting` is where limits are counted from this snapshot on, `plugins` are the users' policies that it uses;
         None: as now.
         """
@@ -197,7 +200,8 @@ class SnapshotBuilder:
         return snapshot
 
     def _building(self, config: Config, generation: int) -> Steps[Snapshot]:
-        self.live.prepare(config)
+        yield from self.live.retiring()
+        yield from self.live.preparing(config)
         self._shared = {}
         self._proxy_status = proxy_status_of(config)
         self._page_texts = config.page_texts
@@ -236,6 +240,8 @@ class SnapshotBuilder:
             folded = Router(read=folded_segments, form=Pattern.folded)
         self._version_paths = paths_of(routes)
         for written, variants in with_variants(routes):
+            for each in (written, *variants):
+                yield from self._services_of(each, config)
             rule: Rule[Route | LocalRoute] = rule_of(written, self._whole_route(written, variants, consumers, config))
             router.add(rule)
             if folded is not None:
@@ -269,27 +275,33 @@ class SnapshotBuilder:
         return self._service_named(written.service, written.version, config, coming)
 
     def _service_named(self, name: str, version: str | None, config: Config, coming: Coming) -> Service:
-        key, services = (name, version), coming.services
-        if key not in services:
-            services[key] = self._service(config, name, version, coming)
-            if (settings := config.services[name]).discover is not None:
-                coming.changing[key] = settings, services[key], config.networks_allowed(name)
-            self.live.add(services[key])
-        return services[key]
+        if (name, version) not in coming.services:
+            at_once(self._making_service(name, version, config, coming))
+        return coming.services[name, version]
 
-    def _service(self, config: Config, name: str, version: str | None, coming: Coming) -> Service:
-        live = self.live
-        upstream = live.upstream(config.services[name], name, version)
+    def _services_of(self, written: ResolvedRoute, config: Config) -> Steps[None]:
+        """Make the services that a route may send requests to, in steps."""
+        named = [(written.service, written.version), *((each.service, each.version) for each in written.mirrors)]
+        named += [(each.service, each.version) for _, each in written.failovers]
+        for name, version in named:
+            if name is not None and (name, version) not in self._coming.services:
+                yield from self._making_service(name, version, config, self._coming)
+
+    def _making_service(self, name: str, version: str | None, config: Config, coming: Coming) -> Steps[None]:
+        live, settings, named = self.live, config.services[name], config.networks_allowed(name)
+        upstream = live.upstream(settings, name, version)
         key = upstream_key(name, version, upstream)
-        members = live.members(key, upstream, coming.instances, config.networks_allowed(name))
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(name, upstream)
         failover = self._failover(name, upstream)
         cookies = cookie_key(config, upstream, self._secret)
         sticky = sticky_of(name, version, upstream, cookies, self._state, self._counting.bindings)
-        service = Service(name, members, timeouts, retry, self._deadlines, balancing, hedging, failover, sticky)
+        service = Service(name, None, timeouts, retry, self._deadlines, balancing, hedging, failover, sticky)
+        yield from live.filling(service, key, upstream, coming, named)
         service.limit = live.limit(key, upstream, coming.limits)
-        return service
+        coming.services[name, version] = service
+        if settings.discover is not None:
+            coming.changing.setdefault(name, []).append(Changing(settings, version, service, named))
 
     def _hedging(self, service: str, upstream: Upstream) -> Hedging | None:
         hedge, metrics = upstream.hedge, self._metrics

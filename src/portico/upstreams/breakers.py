@@ -18,7 +18,7 @@ _LEVELS: Final = {CLOSED: logging.INFO, HALF_OPEN: logging.INFO, OPEN: logging.W
 
 
 class Breakers:
-    """`refresh` is called with an instance that is admitted or ejected; `openings` counts by service and instance.
+    """`refresh` is called with a service and an instance of it that is admitted or ejected; `openings` counts by both.
 
     `ejected` is called with service, instance and `doubts_checks` of each breaker that opens.
     """
@@ -27,7 +27,7 @@ class Breakers:
         self,
         deadlines: Deadlines,
         openings: dict[str, dict[str, int]],
-        refresh: Callable[[Instance], None],
+        refresh: Callable[[str, Instance], None],
         ejected: Callable[[str, str, bool], None],
     ) -> None:
         self._deadlines = deadlines
@@ -62,7 +62,7 @@ class Breakers:
             self._report(breaker, service, url)
             if breaker.state == CLOSED:
                 instance.returned = time.monotonic()
-        self._refresh(instance)
+        self._refresh(service, instance)
 
     def _report(self, breaker: Breaker, service: str, url: str) -> None:
         extra = {"service": service, "instance": url}

@@ -395,6 +395,7 @@ class _Worker:
             if self.builder.live.refresh_files():
                 generation = self.snapshot.generation
                 self._use(await in_slices(self.builder.building(self.config, generation)), self.config)
+                await in_slices(self.builder.live.retiring())
 
     def _hang_up(self) -> None:
         """SIGHUP: logs and certificates are opened anew; the configuration comes from the control process."""
@@ -497,7 +498,7 @@ class _Worker:
                 self.preparation.abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
-                self.builder.live.learn(found)
+                await in_slices(self.builder.live.learning(found))
                 if generation != self.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 else:
@@ -548,6 +549,7 @@ class _Worker:
             return str(error)
         before = {listener.gateway: listener.gateway.snapshot for listener in self.serving}
         self._use(snapshot, config)
+        await in_slices(self.builder.live.retiring())
         self.rights.review(before)
         self.plugins.adopt(plugins, replaced_plugins)
         self.shared.adopt(shared, config)
