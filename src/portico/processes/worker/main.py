@@ -498,7 +498,8 @@ class _Worker:
                 self.preparation.abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
-                await in_slices(self.builder.live.learning(found))
+                if found is not None:
+                    await in_slices(self.builder.live.learning(found))
                 if generation != self.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 else:
@@ -512,8 +513,8 @@ class _Worker:
                 self.builder.live.check_passed(upstream, url)
             case channel.NewDocument(service, version, document):
                 await in_slices(self.builder.documents.learning((service, version), document))
-            case channel.Discovered(service, found):
-                self.builder.live.discover(service, found)
+            case channel.Discovered(service, changed):
+                await in_slices(self.builder.live.discovering(service, changed))
             case channel.Collect(number):
                 channel.send(writer, channel.Report(self._totals(), number))
 
