@@ -230,3 +230,15 @@ def test_a_worker_is_sent_all_registered_instances_once_and_then_what_changes(pl
         assert found == [{"a": [one]}, None]
 
     play(scene)
+
+
+def test_breakers_that_a_worker_does_not_report_are_as_they_were(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        for breakers in ([["a", "http://h", 2]], None):
+            report = json.dumps({"in_flight": 1 if breakers else 2, "breakers": breakers}).encode()
+            channel.send(worker.writer, channel.Report(report))
+        while worker.workers.reported()["w"]["in_flight"] != 2:
+            await asyncio.sleep(0)
+        assert worker.workers.reported()["w"]["breakers"] == [["a", "http://h", 2]]
+
+    play(scene)

@@ -334,6 +334,8 @@ class Workers:
                         self.ejected(worker, key, url, after_failure)
                     case channel.Report(metrics, answers):
                         last, totals = self._totals.get(worker), msgspec.json.decode(metrics)
+                        if totals.get("breakers", ()) is None:  # as in the last report
+                            totals["breakers"] = last["breakers"] if last is not None else []
                         self._totals[worker] = totals
                         self.reported_now(worker, last, totals)
                         self._answered(worker, answers, message)

@@ -26,7 +26,10 @@ class Hello(msgspec.Struct, tag=True):
 
 
 class Report(msgspec.Struct, tag=True):
-    """A worker's totals so far, as `Metrics.dump` gives them; `answers` numbers the `Collect` that asked, or is 0."""
+    """A worker's totals so far, as `Metrics.dump` gives them; `answers` numbers the `Collect` that asked, or is 0.
+
+    `breakers` among them may be None: as in the last report.
+    """
 
     metrics: bytes
     answers: int = 0
