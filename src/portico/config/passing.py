@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from portico.config.document import Document
 from portico.config.gateway import GatewaySettings
+from portico.config.instances import InstanceField, InstanceSettings
 from portico.config.model import CHECKED, POLICY_DEFAULTS, Config, Moment
 from portico.config.origin import Origin
 from portico.config.resolve import resolving
@@ -20,6 +21,8 @@ from portico.config.services import ServiceSettings
 from portico.config.source import Source
 from portico.core.slices import Steps, at_once
 from portico.policies.plugins.imports import Code
+
+_INSTANCE: Final[TypeAdapter[InstanceSettings]] = TypeAdapter(InstanceField)
 
 
 class _Tree(msgspec.Struct):
@@ -94,7 +97,7 @@ def loading(data: bytes) -> Steps[Config]:
     rest = {key: value for key, value in tree.items() if key not in ("services", "routes")}
     services, routes = {}, []
     for name, written in (tree.get("services") or {}).items():
-        services[name] = ServiceSettings.model_validate(written or {})
+        services[name] = ServiceSettings.model_validate((yield from _with_instances(written or {})))
         yield
     for written in tree.get("routes") or ():
         routes.append(RouteSettings.model_validate(written).small())
@@ -114,6 +117,18 @@ def loading(data: bytes) -> Steps[Config]:
         return (yield from config._admitting(admitted))
     config._resolved = yield from resolving(services, config.routes, config.policies, config._defaults)
     return config
+
+
+def _with_instances(written: dict[str, Any]) -> Steps[dict[str, Any]]:
+    """What is written of a service, with its instances read already: of thousands one step would be a long one."""
+    instances = written.get("instances")
+    if not isinstance(instances, list):
+        return written
+    read = []
+    for each in instances:
+        read.append(_INSTANCE.validate_python(each))
+        yield
+    return {**written, "instances": read}
 
 
 def _plain(value: Any) -> Any:

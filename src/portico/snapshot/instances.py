@@ -25,6 +25,12 @@ class Instances:
             for (url, _), instance in own.items():
                 yield key, url, instance
 
+    def walk(self) -> Iterator[tuple[str, str, Instance]]:
+        """The same for whoever goes through them in steps: they may come and go meanwhile."""
+        for key in [*self._of]:
+            for (url, _), instance in [*self._of.get(key, {}).items()]:
+                yield key, url, instance
+
     def get(self, identity: Identity) -> Instance | None:
         """The instance of this identity."""
         key, *rest = identity

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakSet
 
 from portico.config import Config, InstanceSettings, MaxRequests, ServiceSettings, Upstream
@@ -40,6 +40,8 @@ from portico.wire.turn import Turn
 
 logger: Final = logging.getLogger("portico.upstreams")
 
+_STEP: Final = 32
+"""Instances of which one step reports."""
 SplitKey: TypeAlias = tuple[str, tuple[tuple[str, float], ...]]
 """A split route: its name, and its sides with the weights that are written."""
 
@@ -124,6 +126,8 @@ class LiveServices:
         """Those that are no longer current and still have to be retired."""
         self._found: dict[str, dict[str, Sequence[Found]]] = {}
         """The instances that registered, by service and URL."""
+        self._breakers_reported = -1
+        """The version of the states of breakers that control knows."""
         self._sent_weights: Mapping[str, Mapping[str, float]] = {}
         self._overrides: Mapping[tuple[str, str], Override] = {}
         """What somebody has said about instances, by upstream key and URL; also of those that are not there now."""
@@ -374,13 +378,14 @@ class LiveServices:
         """Whether files of services' TLS have changed; a new snapshot brings them into use."""
         return self._contexts.refresh()
 
-    def prune(self) -> None:
-        """Forget connections that closed while they were idle."""
+    def pruning(self) -> Steps[None]:
+        """Forget connections that closed while they were idle, in steps; instances may come and go meanwhile."""
         for instance in self.instances():
             try:
                 instance.prune()
             except Exception:  # the others' idle connections are not its own
                 logger.exception("idle connections were not looked after", extra={"instance": instance.name})
+            yield
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -417,51 +422,59 @@ class LiveServices:
             if instance.breaker is not None and instance.breaker.state == OPEN
         ]
 
-    def breaker_states(self) -> list[tuple[str, str, int]]:
-        """The state of every breaker: upstream key, URL, one of those of `Breaker`."""
-        return [
-            (key, url, instance.breaker.state)
-            for key, url, instance in self._current.instances
-            if instance.breaker is not None
-        ]
+    def reporting(self) -> Steps[dict[str, Any]]:
+        """What control has to know of the instances, in steps; they may come and go meanwhile.
 
-    def instance_states(self) -> list[tuple[str, str, InstanceState, int, float]]:
-        """Instances that are not merely active and idle.
-
-        Each is upstream key, URL, state, exchanges in flight, and the seconds that its breaker stays open.
+        `breakers`: upstream key, URL and state (one of those of `Breaker`) of each; None: as they were reported last.
+        `instances`: those that are not merely active and idle, each as upstream key, URL, state, exchanges in flight,
+        and the seconds that its breaker stays open. `unreachable`: those to which no connection could be opened lately:
+        upstream key, URL, and why. `services`: by upstream key, exchanges in flight at the instances, the limit if
+        there is one, and the number waiting.
         """
-        now = time.monotonic()
+        now, version = time.monotonic(), self._breakers.version
         exceptions: dict[Instance, InstanceState] = {}
-        for service in chain.from_iterable(self._current.of_upstream.values()):
+        for service in [*chain.from_iterable(self._current.of_upstream.values())]:
             exceptions.update(service.exceptions(now))
-        return [
-            (
-                key,
-                url,
-                exceptions.get(instance, InstanceState.ACTIVE),
-                instance.in_flight,
-                max(0.0, instance.breaker.seconds_left(now)) if instance.breaker is not None else 0.0,
-            )
-            for key, url, instance in self._current.instances
-            if instance.in_flight or instance in exceptions
-        ]
-
-    def unreachable(self) -> list[tuple[str, str, str]]:
-        """Instances to which no connection could be opened lately: upstream key, URL, and why."""
-        now = time.monotonic()
-        return [
-            (key, url, problem)
-            for key, url, instance in self._current.instances
-            if (problem := instance.reachability.problem(now))
-        ]
-
-    def load(self) -> dict[str, tuple[int, int | None, int]]:
-        """By upstream key: exchanges in flight at the instances, the limit if there is one, and the number waiting."""
-        running: dict[str, int] = {}
-        for key, _, instance in self._current.instances:
-            running[key] = running.get(key, 0) + instance.in_flight
+            yield
+        report = _Report([] if version != self._breakers_reported else None)
+        for count, (key, url, instance) in enumerate(self._current.instances.walk()):
+            report.add(key, url, instance, exceptions.get(instance), now)
+            if not count % _STEP:
+                yield
+        self._breakers_reported = version
         limits = {key: (limit.most, len(limit.waiting)) for key, limit in self._current.limits.items()}
-        return {key: (count, *limits.get(key, (None, 0))) for key, count in running.items()}
+        services = {key: (count, *limits.get(key, (None, 0))) for key, count in report.running.items()}
+        return {
+            "breakers": report.breakers,
+            "instances": report.instances,
+            "unreachable": report.unreachable,
+            "services": services,
+        }
+
+    def report_anew(self) -> None:
+        """Control knows nothing of what was reported."""
+        self._breakers_reported = -1
+
+
+@dataclass
+class _Report:
+    """What is reported of the instances that were added."""
+
+    breakers: list[tuple[str, str, int]] | None
+    instances: list[tuple[str, str, InstanceState, int, float]] = field(default_factory=list)
+    unreachable: list[tuple[str, str, str]] = field(default_factory=list)
+    running: dict[str, int] = field(default_factory=dict)
+
+    def add(self, key: str, url: str, instance: Instance, state: InstanceState | None, now: float) -> None:
+        breaker, in_flight = instance.breaker, instance.in_flight
+        self.running[key] = self.running.get(key, 0) + in_flight
+        if breaker is not None and self.breakers is not None:
+            self.breakers.append((key, url, breaker.state))
+        if in_flight or state is not None:
+            left = max(0.0, breaker.seconds_left(now)) if breaker is not None else 0.0
+            self.instances.append((key, url, state or InstanceState.ACTIVE, in_flight, left))
+        if instance.reachability.is_failing and (problem := instance.reachability.problem(now)):
+            self.unreachable.append((key, url, problem))
 
 
 def _speaks_tls(upstream: Upstream) -> bool:

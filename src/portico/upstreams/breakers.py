@@ -36,20 +36,25 @@ class Breakers:
         self._ejected = ejected
         self._reported: dict[tuple[str, str], int] = {}
         """The last logged state of each breaker."""
+        self.version = 0
+        """Another one whenever a breaker comes or goes, or has another state."""
 
     def equip(self, instance: Instance, service: str, url: str, trip: Trip | None) -> None:
         """Give an instance a breaker, or let it keep its own; without a `trip` it has none."""
         if trip is None:
+            self.version += instance.breaker is not None
             instance.retire_breaker()
         elif instance.breaker is not None:
             instance.breaker.trip = trip
             instance.breaker.alert = True
         else:
+            self.version += 1
             self._reported[service, url] = CLOSED
             instance.breaker = Breaker(trip, self._deadlines, partial(self._changed, instance, service, url))
 
     def forget(self, service: str, url: str) -> None:
         """The instance is gone, and so is the count of how often its breaker opened."""
+        self.version += 1
         self._reported.pop((service, url), None)
         self._openings.get(service, {}).pop(url, None)
 
@@ -57,6 +62,7 @@ class Breakers:
         breaker = instance.breaker
         if breaker is None:
             return
+        self.version += 1
         if breaker.state != self._reported.get((service, url), CLOSED):
             self._reported[service, url] = breaker.state
             self._report(breaker, service, url)

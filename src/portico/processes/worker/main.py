@@ -363,7 +363,7 @@ class _Worker:
         while True:
             await asyncio.sleep(_UPKEEP_INTERVAL)
             try:
-                self.builder.live.prune()
+                await in_slices(self.builder.live.pruning())
             except Exception:  # a fault in one round is no reason to leave the next ones out
                 logger.exception("the upkeep of connections failed")
             if self.plugins.has_left_code():
@@ -405,6 +405,7 @@ class _Worker:
 
     def _connected(self, writer: asyncio.StreamWriter) -> None:
         """Control is there: it gets what it has to know of this worker."""
+        self.builder.live.report_anew()
         for ejection in self.builder.live.ejected():
             self._report_ejection(*ejection)
         self.purging.connected(writer)
@@ -498,7 +499,8 @@ class _Worker:
                 self.preparation.abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
-                await in_slices(self.builder.live.learning(found))
+                if found is not None:
+                    await in_slices(self.builder.live.learning(found))
                 if generation != self.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 else:
@@ -512,10 +514,10 @@ class _Worker:
                 self.builder.live.check_passed(upstream, url)
             case channel.NewDocument(service, version, document):
                 await in_slices(self.builder.documents.learning((service, version), document))
-            case channel.Discovered(service, found):
-                self.builder.live.discover(service, found)
+            case channel.Discovered(service, changed):
+                await in_slices(self.builder.live.discovering(service, changed))
             case channel.Collect(number):
-                channel.send(writer, channel.Report(self._totals(), number))
+                channel.send(writer, channel.Report(await self._totals(), number))
 
     async def _adopt(self, generation: int, dumped: bytes) -> str:
         """Swap the snapshot: one assignment, after everything in it was built. What is wrong with files or with users'
@@ -570,13 +572,14 @@ class _Worker:
     def _ask_for_keys(self, source: KeySource) -> bool:
         return self.control.send(channel.KeysWanted(*source))
 
-    def _reports(self) -> list[channel.Message]:
-        reports: list[channel.Message] = [channel.Report(self._totals())]
+    async def _reports(self) -> list[channel.Message]:
+        reports: list[channel.Message] = [channel.Report(await self._totals())]
         if used := self.builder.api_keys.take_used():
             reports.append(channel.KeysUsed(used))
         return reports
 
-    def _totals(self) -> bytes:
+    async def _totals(self) -> bytes:
+        instances = await in_slices(self.builder.live.reporting())
         self.telemetry.count()
         self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
         self.metrics.failed_handshakes = sum(entrance.failed_handshakes for entrance in self.entrances)
@@ -588,10 +591,7 @@ class _Worker:
             "in_flight": self.http.in_flight,
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
-            "breakers": self.builder.live.breaker_states(),
-            "instances": self.builder.live.instance_states(),
-            "unreachable": self.builder.live.unreachable(),
-            "services": self.builder.live.load(),
+            **instances,
             "cache_entries": self.caches.memory.entries,
             "cache_bytes": self.caches.memory.bytes,
             "redis_up": None if limits is None else int(limits.is_up),
