@@ -170,7 +170,10 @@ class SharedBuckets(Buckets):
         finally:
             table.unlock(lock)
 
-    def _note(self, key: str, moment: float) -> None:
+    def _forget(self, key: str) -> None:
+        self._note(key, 0.0, 0.0)
+
+    def _note(self, key: str, moment: float, now: float) -> None:  # noqa: ARG002
         table = self._table
         name, slot = self._find(key)
         lock = table.lock(name)
@@ -217,5 +220,8 @@ class _Peeked(Buckets):
     def _full_at(self, key: str) -> float:
         return self._table.moment_of(self._table.name_of(f"{self._limit} {key}"))
 
-    def _note(self, key: str, moment: float) -> None:
+    def _note(self, key: str, moment: float, now: float) -> None:
+        """Nothing is kept."""
+
+    def _forget(self, key: str) -> None:
         """Nothing is kept."""

@@ -22,7 +22,7 @@ from portico.config import (
     documents_of_files,
     documents_wanted,
 )
-from portico.core.caches import age_all
+from portico.core.caches import aging
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.fields import REQUEST_DROP, passing_named
@@ -132,7 +132,7 @@ class _Worker:
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
-        self.config, generation = self.runtime.stored()
+        self.config, generation = self.runtime.stored(serves=True)
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
         self.sent_events = SentEvents(loop)
@@ -382,7 +382,7 @@ class _Worker:
         now = time.monotonic()
         if now - self.forgot >= self.config.gateway.limits.forget_after / 2:
             self.forgot = now
-            age_all(now)
+            await in_slices(aging(now))
             if self.runtime.table is not None:
                 await in_slices(self.runtime.table.forgetting(now))
             memory.trim()
