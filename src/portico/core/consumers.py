@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -35,17 +34,21 @@ class OwnNumbers(dict[str, Numbers]):
     def __init__(self, written: Mapping[str, Numbers] | None = None) -> None:
         super().__init__()
         self._alike: dict[str, Numbers] = {}
+        self._examples: dict[frozenset[object], Numbers] = {}
         for name, numbers in (written or {}).items():
             self.add(name, numbers)
 
     def add(self, name: str, numbers: Numbers) -> None:
         """Those of one more consumer."""
-        self[name] = self._alike.setdefault(repr(numbers), numbers)
+        shared = self._alike.setdefault(repr(numbers), numbers)
+        if shared is numbers:
+            self._examples.setdefault(_keys(numbers), numbers)
+        self[name] = shared
 
-    @cached_property
-    def examples(self) -> list[Numbers]:
+    @property
+    def examples(self) -> Iterable[Numbers]:
         """One of each kind: those of the others have the same keys."""
-        return list({_keys(numbers): numbers for numbers in self._alike.values()}.values())
+        return self._examples.values()
 
 
 def _keys(numbers: Numbers) -> frozenset[object]:

@@ -124,17 +124,17 @@ def test_buckets_that_are_full_are_forgotten_and_no_others() -> None:
         buckets.take(str(number), 1000.0)
     while buckets.take("0", 1000.0) > 0:
         pass
-    at_once(buckets.moments.age(1010.0))
+    at_once(buckets.store.age(1010.0))
     assert buckets.take("0", 1010.0) == 9, "half of its tokens have come back"
     for now in (1021.0, 1042.0):
-        at_once(buckets.moments.age(now))
+        at_once(buckets.store.age(now))
     assert len(buckets) == 0
     assert buckets.take("0", 1042.0) == 19
 
 
 def test_many_long_keys_do_not_fill_the_memory() -> None:
     buckets = TokenBuckets(60, 20)
-    buckets.moments.max_bytes = 100_000
+    buckets.store.max_bytes = 100_000
     for number in range(2000):
         buckets.take(f"{number:0256}", 1000.0)
     assert len(buckets) <= 100_000 // 256

@@ -77,9 +77,9 @@ def test_counts_are_forgotten_with_their_period(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now))
     quotas = Quotas(2, "hour")
     quotas.take("a", now)
-    quotas.counts.age(0.0)
-    quotas.counts.age(0.0)
+    quotas.store.age(0.0)
+    quotas.store.age(0.0)
     assert quotas.take("a", now) == 0
     now = at("2026-11-24T16:00")
-    quotas.counts.age(0.0)
+    quotas.store.age(0.0)
     assert len(quotas) == 0

@@ -9,7 +9,7 @@ from typing import Final
 from portico.core.caches import ages
 from portico.core.slices import Steps
 from portico.policies.counters.ranked import CAPACITY, Ranked
-from portico.policies.counters.standing import fullest
+from portico.policies.counters.standing import fullest, without
 
 _ROUNDING: Final = 1e-3
 """Share of a token by which sums of floats may be off: without it the last token of a full bucket is refused."""
@@ -21,7 +21,7 @@ class Buckets:
     What is stored per key is the moment when its bucket will be full again.
     """
 
-    __slots__ = ("__weakref__", "_margin", "_tolerance", "burst", "interval", "span")
+    __slots__ = ("_margin", "_tolerance", "burst", "interval", "span")
 
     def __init__(self, requests_per_minute: float, burst: int) -> None:
         self.burst = burst
@@ -110,25 +110,33 @@ class Moments(Ranked[str]):
 class TokenBuckets(Buckets):
     """The buckets of one worker; an absent key has a full one.
 
-    Their `moments` may be those of other buckets too, whose keys are others.
+    Their `store` may be that of other buckets too, whose keys have another `prefix` there.
     """
 
-    __slots__ = ("moments",)
+    __slots__ = ("_prefix", "store")
 
     def __init__(
-        self, requests_per_minute: float, burst: int, capacity: int = CAPACITY, moments: Moments | None = None
+        self,
+        requests_per_minute: float,
+        burst: int,
+        capacity: int = CAPACITY,
+        store: Moments | None = None,
+        prefix: str = "",
     ) -> None:
         super().__init__(requests_per_minute, burst)
-        self.moments = moments if moments is not None else Moments(capacity)
+        self.store = store if store is not None else Moments(capacity)
+        self._prefix = prefix
 
     def __len__(self) -> int:
-        return len(self.moments)
+        return len(self.store)
 
     def take(self, key: str, now: float) -> float:
-        numbers = self.moments.numbers
+        if self._prefix:
+            key = self._prefix + key
+        numbers = self.store.numbers
         known = numbers.get(key)
         if known is None:
-            self.moments.put(key, now + self.interval, now)
+            self.store.put(key, now + self.interval, now)
             return self._left(self.interval)
         debt = known - now
         if debt <= 0.0:
@@ -141,17 +149,17 @@ class TokenBuckets(Buckets):
 
     def peek(self) -> TokenBuckets:
         peeked = copy(self)
-        peeked.moments = self.moments.peek()
+        peeked.store = self.store.peek()
         return peeked
 
     def _full_at(self, key: str) -> float:
-        return self.moments.get(key)
+        return self.store.get(self._prefix + key)
 
     def _note(self, key: str, moment: float, now: float) -> None:
-        self.moments.put(key, moment, now)
+        self.store.put(self._prefix + key, moment, now)
 
     def _forget(self, key: str) -> None:
-        self.moments.forget(key)
+        self.store.forget(self._prefix + key)
 
     def _moments(self) -> Iterable[tuple[str, float]]:
-        return self.moments.items()
+        return without(self._prefix, self.store.items())

@@ -10,7 +10,7 @@ from portico.core.caches import ages
 from portico.core.slices import Steps
 from portico.policies.counters.periods import Period, bounds
 from portico.policies.counters.ranked import CAPACITY, Ranked
-from portico.policies.counters.standing import fullest
+from portico.policies.counters.standing import fullest, without
 
 
 class Counts:
@@ -67,63 +67,71 @@ class Counts:
 class Quotas:
     """Counts up to `allowed` requests of each key in every period (UTC).
 
-    The `counts` may be those of other quotas too, whose keys are others.
+    Their `store` may be that of other quotas too, whose keys have another `prefix` there.
     """
 
-    __slots__ = ("allowed", "counts", "period")
+    __slots__ = ("_prefix", "allowed", "period", "store")
 
-    def __init__(self, allowed: int, period: Period, capacity: int = CAPACITY, counts: Counts | None = None) -> None:
+    def __init__(
+        self,
+        allowed: int,
+        period: Period,
+        capacity: int = CAPACITY,
+        store: Counts | None = None,
+        prefix: str = "",
+    ) -> None:
         self.allowed = allowed
         self.period: Period = period
-        self.counts = counts if counts is not None else Counts(period, capacity)
+        self.store = store if store is not None else Counts(period, capacity)
+        self._prefix = prefix
 
     def __len__(self) -> int:
-        return len(self.counts)
+        return len(self.store)
 
     def look(self, key: str, now: float) -> float:
         """What `take` would return. `now` is in seconds since the epoch."""
-        self.counts.begin(now)
-        used = self.counts.get(key)
-        return self.allowed - used - 1 if used < self.allowed else now - self.counts.end
+        self.store.begin(now)
+        used = self.store.get(self._prefix + key)
+        return self.allowed - used - 1 if used < self.allowed else now - self.store.end
 
     def set_left(self, key: str, left: float, now: float) -> None:
         """Take over what was counted elsewhere: so many are left, none where that is negative."""
-        self.counts.begin(now)
-        self.counts.put(key, self.allowed - max(0, int(left)), now)
+        self.store.begin(now)
+        self.store.put(self._prefix + key, self.allowed - max(0, int(left)), now)
 
     def take(self, key: str, now: float) -> float:
         """Count a request: how many are left, or, where none is, minus the seconds until the next period."""
         left = self.look(key, now)
         if left >= 0:
-            self.counts.put(key, self.allowed - int(left), now)
+            self.store.put(self._prefix + key, self.allowed - int(left), now)
         return left
 
     def charge(self, key: str, amount: int, now: float) -> None:
         """Count so much, whether it is left or not."""
-        self.counts.begin(now)
-        self.counts.put(key, self.counts.get(key) + amount, now)
+        self.store.begin(now)
+        self.store.put(self._prefix + key, self.store.get(self._prefix + key) + amount, now)
 
     def standing(self, key: str, now: float) -> tuple[float, float]:
         """What is left, and the seconds until the next period, 0 where nothing was counted; nothing is counted."""
-        self.counts.begin(now)
-        used = self.counts.get(key)
-        return max(0, self.allowed - used), self.counts.end - now if used else 0.0
+        self.store.begin(now)
+        used = self.store.get(self._prefix + key)
+        return max(0, self.allowed - used), self.store.end - now if used else 0.0
 
     def fullest(self, most: int, now: float) -> Steps[list[tuple[str, float]]]:
         """The keys of which most was counted, with that."""
-        self.counts.begin(now)
-        return (yield from fullest(self.counts.items(), most))
+        self.store.begin(now)
+        return (yield from fullest(without(self._prefix, self.store.items()), most))
 
     def known_keys(self) -> list[str]:
         """Those of which something was counted."""
-        return [key for key, _ in self.counts.items()]
+        return [key for key, _ in without(self._prefix, self.store.items())]
 
     def reset(self, key: str) -> None:
         """Begin anew for a key."""
-        self.counts.forget(key)
+        self.store.forget(self._prefix + key)
 
     def peek(self) -> Quotas:
         """The same counts, for whoever asks what is left: what is counted there is not counted here."""
         peeked = copy(self)
-        peeked.counts = self.counts.peek()
+        peeked.store = self.store.peek()
         return peeked

@@ -463,7 +463,7 @@ class _Worker:
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
-        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key, message.consumers))
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     def _serving_now(self) -> Serving:
