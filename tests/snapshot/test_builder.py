@@ -147,6 +147,37 @@ def test_a_worker_that_has_reloaded_holds_no_older_snapshot() -> None:
     assert first() is None
 
 
+def test_a_snapshot_that_is_replaced_is_freed_at_once() -> None:
+    """What is built with one the garbage collector never looks at: a circle in it would be there for ever."""
+    world = World(instances=instances("a", "b"))
+    gc.collect()
+    gc.disable()
+    try:
+        routes = world.builder._routes.routes
+        assert routes is not None
+        gone = weakref.ref(routes)
+        del routes
+        world.build(instances=instances("a", "c"))
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_route_of_a_snapshot_that_is_replaced_asks_the_routes_of_the_latest() -> None:
+    """A response that began before a reload may come with a redirect after it."""
+    world = World(instances=instances("a"))
+    snapshot = world.builder.build(Config.model_validate({"services": {"a": {"url": "http://a"}}}), 2)
+    match = snapshot.matcher.find(cast(Any, ANYBODY.request), b"/api/a/x")
+    assert isinstance(match, RouteMatch)
+    assert isinstance(match.route, Route)
+    rewriting = match.route.handling.rewriting
+    assert rewriting is not None
+    assert [rewriting.is_public(b"h", path) for path in (b"/api/a/x", b"/api/b/x")] == [True, False]
+    del snapshot
+    world.builder.build(Config.model_validate({"services": {"b": {"url": "http://b"}}}), 3)
+    assert [rewriting.is_public(b"h", path) for path in (b"/api/a/x", b"/api/b/x")] == [False, True]
+
+
 # ---- what second tries have used up
 
 

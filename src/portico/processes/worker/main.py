@@ -23,7 +23,7 @@ from portico.config import (
     documents_wanted,
 )
 from portico.core import memory
-from portico.core.caches import age_all
+from portico.core.caches import aging
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.fields import REQUEST_DROP, passing_named
@@ -132,7 +132,7 @@ class _Worker:
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
-        self.config, generation = self.runtime.stored()
+        self.config, generation = self.runtime.stored(serves=True)
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
         self.sent_events = SentEvents(loop)
@@ -382,7 +382,7 @@ class _Worker:
         now = time.monotonic()
         if now - self.forgot >= self.config.gateway.limits.forget_after / 2:
             self.forgot = now
-            age_all(now)
+            await in_slices(aging(now))
             if self.runtime.table is not None:
                 await in_slices(self.runtime.table.forgetting(now))
             memory.trim()
@@ -465,7 +465,7 @@ class _Worker:
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
-        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key, message.consumers))
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     def _serving_now(self) -> Serving:
