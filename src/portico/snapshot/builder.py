@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from portico.config import (
     CacheBounds,
@@ -52,7 +53,7 @@ from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.challenges import Challenges
-from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes, has_prefix_route
+from portico.proxy.routing.matcher import NO_ROUTE, Matcher, PublicPaths, Routes
 from portico.proxy.routing.route import (
     Handling,
     LocalRoute,
@@ -133,6 +134,8 @@ class SnapshotBuilder:
         self._secret = secret or os.urandom(32)
         """What cookies are signed with where no key is configured; the same in all workers."""
         self._router: Routes = Router()
+        self._latest: WeakValueDictionary[object, Routes] = WeakValueDictionary()
+        """The routes of each kind of listeners."""
         self._coming = Coming()
         self.plugins = PluginSet()
         """The users' policies of the last snapshot."""
@@ -231,6 +234,7 @@ class SnapshotBuilder:
         consumers, own_paths = config.consumer_rates, {rule.path for rule in own}
         router: Routes = Router()
         self._router = router
+        self._public_paths = PublicPaths(router, partial(self._latest.get, listener.kind))
         folded: Routes | None = None
         if any(route.case_insensitive for route in routes):
             folded = Router(read=folded_segments, form=Pattern.folded)
@@ -246,6 +250,7 @@ class SnapshotBuilder:
         for rule in own:
             router.add(rule)
         yield from router.warming()
+        self._latest[listener.kind] = router
         challenges = self.challenges if config.gateway.ordered_certificates else None
         return Matcher(router, folded, _NO_ROUTE_HERE if config.gateway.listen else NO_ROUTE, challenges)
 
@@ -512,11 +517,9 @@ class SnapshotBuilder:
         """What is on where nothing is written, and None where it is off."""
         location, _ = written.policies.get("rewrite_location", (_REWRITE_LOCATION, ""))
         cookies, _ = written.policies.get("rewrite_cookies", (_REWRITE_COOKIES, ""))
-        is_public = partial(has_prefix_route, self._router)
-
         rewriting: Rewriting = self._alike(
             ("rewriting", id(self._router), id(location), id(cookies)),
-            lambda: rewriting_of(location, cookies, is_public),
+            lambda: rewriting_of(location, cookies, self._public_paths.has),
         )
         return rewriting
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Final, TypeAlias
@@ -297,6 +298,23 @@ class Matcher:
             yield self._decoded, {segments, *others}
         if found.case_insensitive and self._folded is not None:
             yield self._folded, {folded(reading) for reading in (segments, *others)}
+
+
+class PublicPaths:
+    """`has_prefix_route` of the routes of one configuration, for these routes themselves.
+
+    They lead back to it, so it holds them by a weak reference: otherwise none of them would be freed once they are
+    replaced, since no collection looks at what lives as long. A response that outlasts them goes by the `latest` ones.
+    """
+
+    def __init__(self, router: Routes, latest: Callable[[], Routes | None]) -> None:
+        self._router = weakref.ref(router)
+        self._latest = latest
+
+    def has(self, host: bytes, path: bytes) -> bool:
+        """Whether a route to a service has `path` below its prefix."""
+        router = self._router() or self._latest()
+        return router is not None and has_prefix_route(router, host, path)
 
 
 def has_prefix_route(router: Routes, host: bytes, path: bytes) -> bool:
