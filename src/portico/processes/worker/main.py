@@ -560,6 +560,7 @@ class _Worker:
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http.change(limits, passes)
         await in_slices(replaced)
+        memory.trim()
         return ""
 
     def _counting(self, shared: SharedParts, config: Config) -> Counting:
