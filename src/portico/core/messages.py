@@ -29,7 +29,7 @@ class Fields:
     # fmt: off
     __slots__ = (
         "_lines", "asked", "edited", "edited_by", "identified_by", "identity", "line_end", "match", "names", "passed",
-        "passed_by", "shape", "version", "version_by",
+        "passed_by", "shape", "trace", "version", "version_by",
     )
     # fmt: on
 
@@ -60,6 +60,8 @@ class Fields:
         """The object that found their identity."""
         self.asked: Any = None
         """What they ask of a cache, cached in the same way."""
+        self.trace: Any = None
+        """What they say of a trace, cached in the same way, alone in a tuple."""
         self.version_by: object = None
         """What chose the `version` of a service that they ask for, cached in the same way."""
         self.edited_by: object = None
@@ -79,11 +81,14 @@ class Fields:
         """The line of a lower-case `name` that comes once; None where there is none, or there are several."""
         match = self.match
         if match is not None:
-            assert self.shape is not None
-            place = self.shape.single.get(name)
-            return None if place is None else match[place]
+            place = self.shape.place_of.get(name)  # type: ignore[union-attr]
+            return match[place] if place else None
         names = self.names
         return self.lines[names.index(name)] if names.count(name) == 1 else None
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a field of a lower-case `name`."""
+        return name in (self.names if self.match is None else self.shape.place_of)  # type: ignore[union-attr]
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a lower-case `name`, without surrounding white space; None where there is none.
@@ -94,13 +99,17 @@ class Fields:
         line = self.once(name)
         if line is not None:
             return line[len(name) + 1 :].strip()
-        if name not in self.names:
+        if not self.has(name):
             return None
         return (b"; " if name == b"cookie" else b", ").join(self.all(name))
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a lower-case `name`, in order."""
-        start = len(name) + 1
+        line, start = self.once(name), len(name) + 1
+        if line is not None:
+            return [line[start:].strip()]
+        if not self.has(name):
+            return []
         return [line[start:].strip() for own, line in zip(self.names, self.lines, strict=True) if own == name]
 
     def tokens(self, name: bytes) -> list[bytes]:
@@ -162,10 +171,11 @@ class Shape:
     of names that are not `noted`.
     """
 
-    __slots__ = ("places", "reported", "runs", "single", "unnoted")
+    __slots__ = ("place_of", "places", "reported", "runs", "unnoted")
 
-    single: dict[bytes, int]
-    """Where a match has the lines whose names come once; set, like the others, for heads that are read by one."""
+    place_of: dict[bytes, int]
+    """By its name, where a match has a line; 0 for those that come more than once. It is set, like the other two, for
+    heads that are read by one."""
     places: tuple[int, ...]
     """Where it has each line."""
     runs: Callable[[Match[bytes]], tuple[bytes, ...]]

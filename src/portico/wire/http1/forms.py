@@ -67,8 +67,8 @@ class Form:
         assert fields.shape is not None
         shape.unnoted, shape.reported = fields.shape.unnoted, fields.shape.reported
         shape.places, shape.runs = places, itemgetter(*runs)
-        single = (name for name in self.names if self.names.count(name) == 1)
-        shape.single = {name: places[self.names.index(name)] for name in single}
+        names = self.names
+        shape.place_of = {name: place * (names.count(name) == 1) for name, place in zip(names, places, strict=True)}
         self._match = re.compile(pattern).fullmatch
         self._ends = b"\r" * (len(places) + 2)
         self._deciding: Callable[[Any], object] = itemgetter(*deciding)
