@@ -45,6 +45,7 @@ from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker.control_link import ControlLink
+from portico.processes.worker.evenness import Evenness
 from portico.processes.worker.explaining import Explaining, Serving
 from portico.processes.worker.inspecting import inspected
 from portico.processes.worker.limits import bucket_table
@@ -66,6 +67,7 @@ from portico.snapshot.builder import Counting, SnapshotBuilder
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.server import HttpServer
+from portico.wire.loads import Load
 from portico.wire.turn import Turn
 
 logger: Final = logging.getLogger("portico.worker")
@@ -94,15 +96,22 @@ _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITIC
 
 
 def run_worker(
-    listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str, *, joins: bool
+    listeners: Listeners,
+    runtime: Runtime,
+    lifeline: int,
+    notices: Notices,
+    worker: str,
+    *,
+    joins: bool,
+    load: Load | None,
 ) -> None:
     """Serve until SIGTERM or SIGUSR1, or until the supervisor's end of the `lifeline` pipe closes.
 
     After SIGUSR1 others serve on: it accepts no more, and readiness is not its concern. `joins` says that the gateway
-    has been serving for a while: control knows by now which instances are down.
+    has been serving for a while: control knows by now which instances are down. `load` is what other workers see of it.
     """
     try:
-        uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
+        uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker, load).run(joins))
     except FileNotFoundError:
         if runtime.directory.exists():
             raise
@@ -110,12 +119,21 @@ def run_worker(
 
 
 class _Worker:
-    def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        runtime: Runtime,
+        lifeline: int,
+        notices: Notices,
+        worker: str,
+        load: Load | None,
+    ) -> None:
         self.listeners = listeners
         self.runtime = runtime
         self.lifeline = lifeline
         self.notices = notices
         self.worker = worker
+        self.load = load
         self.ready = True
         self.is_replaced = self.is_failing = False
         self.stopping = asyncio.Event()
@@ -191,12 +209,13 @@ class _Worker:
         self.serving = [*self._listeners(config)]
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
+        self.http.load = load = self.load
         alone = config.gateway.workers == 1
         self.rights = Rights(self.http.connections)
         self.entrances = [
             entrance
             for listener in self.serving
-            for entrance in listener.entrances(loop, self.http, self._is_trusted, alone=alone)
+            for entrance in listener.entrances(loop, self.http, self._is_trusted, alone=alone, load=load)
         ]
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGUSR1, self._give_way)
@@ -213,7 +232,9 @@ class _Worker:
             await self._wait_for_state(_DIRECTORY_TIMEOUT if asks else _STATE_TIMEOUT)
         for entrance in self.entrances:
             await entrance.open()
-        self.overload.start(loop, self._admit_waiting)
+        if load is not None:
+            load.open()
+        self.overload.start(loop, self._admit_waiting, Evenness(load, self.http).look if load is not None else None)
         self.notices.say(SERVING)
         memory.settle()
         await self.stopping.wait()
@@ -283,6 +304,8 @@ class _Worker:
             entrance.admit_waiting()
 
     def _close_entrances(self, *, take_waiting: bool) -> None:
+        if self.load is not None:
+            self.load.leave()
         for entrance in self.entrances:
             entrance.close(take_waiting=take_waiting)
 
