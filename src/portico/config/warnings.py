@@ -14,13 +14,14 @@ from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.policy_documents import open_documents
 from portico.config.problems import Finding, KeyPath, Problem
-from portico.config.reachability import GUARDS, unguarded, unreachable
+from portico.config.reachability import unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
+from portico.config.unguarded import unguarded_defaults, unguarded_prefixes, unguarded_slashes
 from portico.core.hosts import is_internal, is_open_pattern
 from portico.core.patterns.pattern_set import PatternSet
-from portico.core.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
+from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cache import CacheSettings
@@ -270,22 +271,6 @@ def _unsigned(gateway: GatewaySettings) -> Iterator[Finding]:
                 yield Finding((*path, "tls", "acme", "domains", index), message)
 
 
-def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
-    """Routes whose own policies guard a service that the default routes leave open."""
-    served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
-    for index, route in enumerate(config.routes):
-        guarded = GUARDS & route.policies.model_fields_set
-        services = {service for service, _ in route.targets}
-        for other in served:
-            if other.is_default and other.service in services and guarded - set(other.policies):
-                message = (
-                    f"{other.path} leads to {other.service} without these policies; write them into the service, "
-                    "or default_routes: false"
-                )
-                yield Finding(("routes", index, "policies"), message, at_key=True)
-                break
-
-
 def _hidden(config: Config) -> Iterator[Finding]:
     for listener, routes in config.route_sets():
         served = config.gateway.endpoints_of(listener).served(config.token_paths)
@@ -316,23 +301,6 @@ def _unserved(config: Config) -> Iterator[Finding]:
             if not any(listener.serves(route.name) for listener in config.gateway.listeners):
                 message = f"no listener serves the route {route.name}: name it in routes of one in gateway.listen"
                 yield Finding(route.source, message, at_key=True)
-
-
-def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
-    """Routes whose encoded slashes reach, at a service that decodes them, what another route guards."""
-    for route in routes:
-        if not route.encoded_slashes:
-            continue
-        for other in routes:
-            missing = GUARDS & set(other.policies) - set(route.policies)
-            prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
-            if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
-                rest = guarded[len(prefix) + 1 :].replace("/", "%2F")
-                message = (
-                    f"{prefix}/{rest}%2Fx passes without {' and '.join(sorted(missing))} of the route {other.name}: "
-                    f"a service that decodes it would serve {guarded}/x"
-                )
-                yield Finding((*route.source, "encoded_slashes"), message)
 
 
 def _hidden_endpoints(served: Sequence[str], routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
@@ -368,16 +336,6 @@ def _takes(written: str, path: str) -> bool:
         or path.startswith(f"{written}/")
         or (is_pattern(written) and bool(PatternSet([pattern_of(written)]).matches(path)))
     )
-
-
-def _is_below(path: str, prefix: str) -> bool:
-    return path != prefix and path.startswith(prefix + "/")
-
-
-def _meet(one: ResolvedRoute, other: ResolvedRoute) -> bool:
-    """Whether the two may match requests to the same host."""
-    names = (*one.hosts, *other.hosts)
-    return not (one.hosts and other.hosts) or any("*" in name for name in names) or bool({*one.hosts} & {*other.hosts})
 
 
 def _lone_hedges(config: Config) -> Iterator[Finding]:
@@ -474,11 +432,11 @@ RULES: Final[dict[str, Callable[[Config], Iterable[Finding]]]] = {
     "certificate-expires": _expiring,
     "acme-not-asked": lambda config: _unasked(config.gateway),
     "acme-internal-name": lambda config: _unsigned(config.gateway),
-    "default-route-unguarded": _unguarded_default_routes,
-    "encoded-slash-unguarded": _between_routes(_unguarded_slashes),
+    "default-route-unguarded": unguarded_defaults,
+    "encoded-slash-unguarded": _between_routes(unguarded_slashes),
     "endpoint-hidden": _hidden,
     "route-unreachable": _between_routes(unreachable),
-    "route-unguarded": _between_routes(unguarded),
+    "route-unguarded": _between_routes(unguarded_prefixes),
     "route-not-served": _unserved,
     "hedge-alone": _lone_hedges,
     "canary-blind": _blind_canaries,

@@ -187,11 +187,11 @@ class Gateway:
         exchange.client_ip = stream.client.address
         if self._tracer is not None:
             self._begin_trace(exchange, self._tracer)
-        words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
+        words = seen[: seen.find(b"\r\n")].split(b" ", 3) if b"\r\n" in seen else []
         exchange.method = "-"
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
-            exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0], self.snapshot.pages)
+            exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0][:512], self.snapshot.pages)
         lines = SOON if error.reason == "overloaded" else ()
         send_answer(exchange, Refusal(error.reason, error.detail, lines))
 

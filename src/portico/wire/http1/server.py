@@ -814,6 +814,12 @@ class ServerConnection(TurnProtocol):
             else:
                 self.server.deadlines.set(self, time.monotonic() + _LAST_REQUEST_GRACE)
 
+    def close_after_exchange(self) -> bool:
+        if not self.keep_alive or self.state is not _EXCHANGE or self.response_started or self.buffer:
+            return False
+        self.keep_alive = False
+        return True
+
     def cut(self) -> None:
         """The server stops: end what has not ended by itself; a request without a response gets one that says so."""
         if self.is_running and not self.response_started:
