@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import typer
 
 from portico.cli.console import fail
-from portico.cli.kept import kept
 from portico.cli.options import DEFAULT_CONFIG
+from portico.core.imports import kept
 
 if TYPE_CHECKING:
     from portico.config import Config, Problem

@@ -11,7 +11,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -190,24 +190,15 @@ class _Composer:
         self.anchors: dict[str, Node] = {}
         self.unfinished: set[str] = set()
         self.root: Node | None = None
-        self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            yaml.AliasEvent: self._alias,
-            yaml.ScalarEvent: self._scalar,
-            yaml.MappingStartEvent: self._start,
-            yaml.SequenceStartEvent: self._start,
-            yaml.MappingEndEvent: self._end,
-            yaml.SequenceEndEvent: self._end,
-            yaml.DocumentStartEvent: self._document,
-        }
 
     def compose(self, text: str) -> Node:
         try:
             loader = _LOADER(text)
             try:
                 for event in iter(loader.get_event, None):
-                    handle = self._handlers.get(type(event))
+                    handle = _HANDLERS.get(type(event))
                     if handle is not None:
-                        handle(event)
+                        handle(self, event)
             finally:
                 loader.dispose()
         except yaml.YAMLError as error:
@@ -334,3 +325,14 @@ class _Composer:
             for name, entry in source.content.items():
                 if name not in entries:
                     entries[name] = Entry(entry.line, entry.column, entry.value, merged=True)
+
+
+_HANDLERS: Final[dict[type[Any], Callable[[_Composer, Any], None]]] = {
+    yaml.AliasEvent: _Composer._alias,
+    yaml.ScalarEvent: _Composer._scalar,
+    yaml.MappingStartEvent: _Composer._start,
+    yaml.SequenceStartEvent: _Composer._start,
+    yaml.MappingEndEvent: _Composer._end,
+    yaml.SequenceEndEvent: _Composer._end,
+    yaml.DocumentStartEvent: _Composer._document,
+}

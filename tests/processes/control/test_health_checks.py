@@ -198,7 +198,7 @@ def test_one_that_hangs_is_counted_however_often_something_changes(change: str) 
             for number in range(1_000_000):
                 here = [other.url] * (number % 2)
                 if change == "registration":
-                    world.health.discover("s", [Found(url) for url in here])
+                    world.health.discover("s", {other.url: [Found(url) for url in here]})
                 elif change == "reload":
                     world.health.watch(configured(check, hangs.url, *here, more=", discover: admin"))
                 else:

@@ -9,10 +9,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeAlias
 
 from portico.config import Config, HealthCheckSettings, ServiceSettings
 from portico.core.found import Found
+from portico.core.slices import Steps, at_once
 from portico.core.tasks import background, endless
 from portico.net.addresses import Network
 from portico.processes.control.check import Check
@@ -40,6 +42,9 @@ _TURN: Final = 0.05
 _LATE_EVENTS: Final = 60.0
 """Seconds between two events that say that this process was late."""
 
+Identity: TypeAlias = tuple[str, str]
+"""An upstream key and a URL."""
+
 
 @dataclass
 class HealthChecks:
@@ -54,13 +59,16 @@ class HealthChecks:
     seen_by_workers: Callable[[], Awaitable[InstanceStates]]
     passed: Callable[[str, str, str], None]
     came: Callable[[str], None] = lambda _: None
-    checks: dict[tuple[str, str], Check] = field(default_factory=dict)
+    checks: dict[Identity, Check] = field(default_factory=dict)
     directory_problems: Callable[[], Mapping[str, str]] = dict
     """Gives what is wrong with where the instances of services are found."""
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _allowed: Callable[[str], Sequence[Network]] = lambda _: ()
-    _found: dict[str, Sequence[Found]] = field(default_factory=dict)
-    _of_service: dict[str, dict[tuple[str, str], Check]] = field(default_factory=dict)
+    _found: dict[str, dict[str, Sequence[Found]]] = field(default_factory=dict)
+    """The registered instances by service and URL."""
+    _discovered: set[str] = field(default_factory=set)
+    """The services of which instances have come or gone since the last configuration."""
+    _of_service: dict[str, dict[Identity, Check]] = field(default_factory=dict)
     _prober: Prober = field(default_factory=Prober)
     _shared: SharedFindings | None = None
     _report: asyncio.Task[dict[str, Any]] | None = None
@@ -72,14 +80,29 @@ class HealthChecks:
 
         Checks of those that do not change go on undisturbed, with the same counts and at the same times.
         """
-        self._services, self._allowed = config.services, config.networks_allowed
-        self._of_service = {name: self._wanted(name) for name in config.services}
-        known, self.checks = self.checks, {}
-        for checks in self._of_service.values():
-            self.checks |= checks
-        self._replace(known, self.checks)
-        self._report = None
-        self._prober.keep({check.tls for check in self.checks.values()})
+        at_once(self.watching(config))
+
+    def watching(self, config: Config) -> Steps[None]:
+        """The same in steps; registered instances may come and go meanwhile."""
+        services, allowed = config.services, config.networks_allowed
+        self._discovered.clear()
+        of_service: dict[str, dict[Identity, Check]] = {}
+        for name, service in services.items():
+            of_service[name] = yield from self._wanted(name, service, self._registered(name), allowed(name))
+        for name in self._discovered & services.keys():
+            of_service[name] = at_once(self._wanted(name, services[name], self._registered(name), allowed(name)))
+        known, checks = self.checks, dict[Identity, Check]()
+        for own in of_service.values():
+            checks |= own
+        self._services, self._allowed = services, allowed
+        self._of_service, self.checks, self._report = of_service, checks, None
+        for identity, check in known.items():
+            if checks.get(identity) is not check:
+                check.stop()
+            yield
+        yield from self._starting([*checks.values()])
+        self._prober.keep({*{id(check.tls): check.tls for check in self.checks.values()}.values()})
+        yield
         self._share(config)
 
     def _share(self, config: Config) -> None:
@@ -93,21 +116,38 @@ class HealthChecks:
             if shared is not None:
                 background(shared.close(), "the end of sharing checks")
 
-    def discover(self, name: str, found: Sequence[Found]) -> list[tuple[str, str]]:
-        """Check the registered instances of a service, which are now these; those that are checked no more."""
-        self._found[name] = found
-        if name not in self._services:  # a service that is not admitted yet, or was removed
+    def discover(self, name: str, changed: Mapping[str, Sequence[Found]]) -> list[Identity]:
+        """What is registered of a service at these URLs now: check that. Returns those that are checked no more."""
+        self._discovered.add(name)
+        registered = self._found.setdefault(name, {})
+        registered.update(changed)
+        for url in [url for url, at in changed.items() if not at]:
+            del registered[url]
+        service = self._services.get(name)
+        if service is None:  # one that is not admitted yet, or was removed
             return []
-        known, checks = self._of_service.get(name, {}), self._wanted(name)
-        self._of_service[name] = checks
-        gone = [identity for identity in known if identity not in checks]
+        found = [*chain.from_iterable(changed.values())]
+        wanted = at_once(self._wanted(name, service, found, self._allowed(name)))
+        fresh = {identity: check for identity, check in wanted.items() if identity[1] in changed}
+        own = self._of_service.setdefault(name, {})
+        before, keys = len(own), (name, *(f"{name}@{version}" for version in service.versions))
+        gone = [each for key in keys for url in changed if (each := (key, url)) in own and each not in fresh]
         for identity in gone:
             del self.checks[identity]
-        self.checks |= checks
-        self._replace(known, checks)
-        if len(checks) > len(known):
+            own.pop(identity).stop()
+        for identity, check in fresh.items():
+            if (known := own.get(identity)) is not None and known is not check:
+                known.stop()
+        own |= fresh
+        self.checks |= fresh
+        at_once(self._starting([*fresh.values()]))
+        if len(own) > before:
             self.came(name)
         return gone
+
+    def _registered(self, name: str) -> list[Found]:
+        """All that is registered of a service."""
+        return [*chain.from_iterable(self._found.get(name, {}).values())]
 
     def of(self, name: str) -> Collection[Check]:
         """The checks of a service."""
@@ -130,10 +170,11 @@ class HealthChecks:
         """Whether an instance fails its checks."""
         return any(not check.healthy for check in self.of(name) if check.instance.url == url)
 
-    def _wanted(self, name: str) -> dict[tuple[str, str], Check]:
-        """A check for every instance of a service, as it is configured now: the existing one, where it fits."""
-        service, found = self._services[name], self._found.get(name, ())
-        checks: dict[tuple[str, str], Check] = {}
+    def _wanted(
+        self, name: str, service: ServiceSettings, found: Sequence[Found], allowed: Sequence[Network]
+    ) -> Steps[dict[Identity, Check]]:
+        """A check for every instance of a service, written or `found`: the existing one, where it fits."""
+        checks: dict[Identity, Check] = {}
         for version in (None, *service.versions):
             upstream = service.upstream(version, found)
             key = upstream_key(name, version, upstream)
@@ -147,21 +188,21 @@ class HealthChecks:
                     if known is not None:
                         check.take_over(known)
                 check.service, check.instance = name, instance
-                check.named = self._allowed(name) if instance.url in upstream.registered else None
+                check.named = allowed if instance.url in upstream.registered else None
                 checks[identity] = check
+                yield
         return checks
 
-    def _replace(self, known: Mapping[tuple[str, str], Check], checks: Mapping[tuple[str, str], Check]) -> None:
-        """Stop the `known` checks that are not among these, and start those of these that are new, spread over time."""
-        for identity, check in known.items():
-            if checks.get(identity) is not check:
-                check.stop()
-        new = [check for check in checks.values() if check.task is None and check.settings is not None]
+    def _starting(self, checks: Sequence[Check]) -> Steps[None]:
+        """Start those of these that are new, spread over time."""
+        new = [check for check in checks if check.task is None and check.settings is not None]
         spread = _FIRST_CHECK + len(new) / _FIRST_CHECKS
         for check in new:
-            check.task = endless(self._keep_checking(check, spread), f"checks of {check.instance.url}")
+            if check.task is None and self.checks.get(check.identity) is check:
+                check.task = endless(self._keep_checking(check, spread), f"checks of {check.instance.url}")
+            yield
 
-    def states(self) -> dict[tuple[str, str], bool]:
+    def states(self) -> dict[Identity, bool]:
         """The health of every instance, by upstream key and URL."""
         return {identity: check.healthy for identity, check in self.checks.items()}
 
@@ -223,6 +264,8 @@ class HealthChecks:
 
     def _apply(self, check: Check, finding: Finding, waiting: Sequence[str]) -> None:
         """Count what was found, and report what follows, to workers that were `waiting` when that began too."""
+        if self.checks.get(check.identity) is not check:  # it is about to be stopped
+            return
         if check.note(finding, time.monotonic()):
             state = "up" if check.healthy else "down"
             extra = {"service": check.service, "instance": check.instance.url, "error": finding.error}

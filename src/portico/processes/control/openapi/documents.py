@@ -70,7 +70,7 @@ class Documents:
         await cancelled([each.task for each in ended if each.task is not None])
         if sources and self._file is None:
             self._open(config)
-        self._clients.keep({check.tls for check in self._health.checks.values()})
+        self._clients.keep({*{id(check.tls): check.tls for check in self._health.checks.values()}.values()})
         within = min(len(sources) / _FETCHES, _LONGEST_SPREAD) if len(sources) > _FEW else 0.0
         for key, source in sources.items():
             if key not in self._followed:
