@@ -5,6 +5,7 @@ Only what is right ends here. Whatever else is written, wrong or rarely used, is
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -40,11 +41,13 @@ def run_quickly(arguments: Sequence[str]) -> None:
         return
     path = Path(written.config or _named() or _DEFAULT)
     os.environ.update({name: value for name, value in written.variables if value})  # there, they outlast reloads
+    gc.disable()  # until the supervisor starts the others: nothing of a configuration is garbage until it lets go of it
     try:
         found = _loaded(path)
     except KeyboardInterrupt:
         sys.exit("Aborted.")
     if not found:
+        gc.enable()
         return
     from portico.cli.serving import serve
 

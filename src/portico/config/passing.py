@@ -115,7 +115,8 @@ def loading(data: bytes, *, serves: bool = False) -> Steps[Config]:
         services[name] = ServiceSettings.model_validate((yield from _with_instances(written or {})))
         yield
     for written in tree.get("routes") or ():
-        routes.append(RouteSettings.model_validate(written).small())
+        route = RouteSettings.model_validate(written)
+        routes.append(route if serves else route.small())  # who serves forgets what is written
         yield
     whole = Config.model_validate(rest, context={POLICY_DEFAULTS: defaults, CHECKED: True})
     config = whole.model_copy(update={"services": services, "routes": tuple(routes), "consumers": tuple(consumers)})

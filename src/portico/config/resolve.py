@@ -27,6 +27,8 @@ from portico.policies.maintenance import MaintenanceSettings
 
 _NOWHERE: Final = ServiceSettings(url="http://localhost").upstream()
 """What a route without a service has of one: it calls none."""
+_NOTHING: Final[dict[str, Any]] = {}
+"""What all routes share that ask for no field, or no parameter."""
 
 
 @dataclass(slots=True, unsafe_hash=True)  # nothing changes one, but frozen ones take half as long again to make
@@ -261,8 +263,8 @@ class _Resolver:
             path=route.place,
             hosts=tuple(route.hosts),
             methods=tuple(route.methods),
-            headers=route.headers,
-            query=route.query,
+            headers=route.headers or _NOTHING,
+            query=route.query or _NOTHING,
             rewrite=rewrite,
             redirect_slash=strips_prefix
             and (upstream.redirect_slash if route.redirect_slash is None else route.redirect_slash),
@@ -302,8 +304,8 @@ class _Resolver:
             path=path,
             hosts=(),
             methods=(),
-            headers={},
-            query={},
+            headers=_NOTHING,
+            query=_NOTHING,
             rewrite=rewrite,
             redirect_slash=upstream.redirect_slash and strips(path, rewrite),
             encoded_slashes=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -99,6 +100,7 @@ _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 _OF_HEADS: Final = ("headers", "identity")
 """The policies that a service has of its own where it is asked in place of another one."""
 
+_PARTS_OF: Final = attrgetter(*(field.name for field in fields(Handling)))
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
 
@@ -487,8 +489,7 @@ class SnapshotBuilder:
         )
         if written.mirrors:
             return replace(handling, mirrors=self._mirrors(written, handling, config))
-        values = (getattr(handling, field.name) for field in fields(Handling))
-        key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
+        key = tuple([value if isinstance(value, (int, frozenset)) else id(value) for value in _PARTS_OF(handling)])
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
 

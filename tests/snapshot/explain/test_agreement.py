@@ -117,7 +117,7 @@ class World:
 
 
 def a_world(random: Random) -> World:
-    many = random.random() < 0.1  # for a few paths: they are found by what they ask for
+    many = random.random() < 0.04  # for a few paths: they are found by what they ask for
     routes = [
         replace(
             EXEMPLARY,
@@ -130,7 +130,7 @@ def a_world(random: Random) -> World:
             rewrite=random.choice(("/{path}", "keep", "/fixed")),
             is_default=False,
         )
-        for index in range(random.randint(20, 40) if many else random.randint(1, 7))
+        for index in range(random.randint(12, 20) if many else random.randint(1, 7))
     ]
     if random.random() < 0.2:
         routes.append(replace(EXEMPLARY, name="h-last", path="/", is_fallback=True, rewrite="keep"))

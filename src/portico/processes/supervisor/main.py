@@ -152,8 +152,10 @@ class Supervisor:
 
     def _start_all(self) -> None:
         count = self.gateway.worker_count
+        gc.collect()
         memory.trim()
         gc.freeze()
+        gc.enable()
         self.children = [self.redis.child] if self.redis else []
         self.children += [Child("control", self._control, beats=True)]
         self.children += [Child(f"worker-{index}", self._worker, beats=True) for index in range(count)]
