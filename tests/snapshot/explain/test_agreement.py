@@ -116,8 +116,8 @@ class World:
         return World([changed if each is route else each for each in self.routes])
 
 
-def a_world(random: Random) -> World:
-    many = random.random() < 0.04  # for a few paths: they are found by what they ask for
+def a_world(random: Random, *, many: bool = False) -> World:
+    """Few routes; or many for two paths, which are found by what they ask for."""
     routes = [
         replace(
             EXEMPLARY,
@@ -175,6 +175,16 @@ def test_what_is_said_is_what_happens() -> None:
                 if each["condition"] not in OFTEN or random.random() < 0.2:
                     check(world, question, name, each)
     assert all(seen[condition] >= 80 for condition in ORDER), seen
+
+
+def test_of_many_routes_for_one_path_it_is_said_too() -> None:
+    random = Random(28)
+    for _ in range(60):
+        world, question = a_world(random, many=True), replace(a_question(random), method="GET")
+        said = world.explained(question)
+        assert outcome(said) == world.found(question), (world.routes, question)
+        for each in random.sample(said["others"], min(4, len(said["others"]))):
+            check(world, question, each["name"], each)
 
 
 def check(world: World, question: Question, name: str, lost: Lost) -> None:
