@@ -150,9 +150,14 @@ class LiveServices:
         self._contexts.keep(used)
         self._contexts.refresh()
 
-    def upstream(self, settings: ServiceSettings, service: str, version: str | None) -> Upstream:
-        """A service's or version's settings with the instances that are registered now."""
-        return settings.upstream(version, [*chain.from_iterable(self._found.get(service, {}).values())])
+    def upstream(self, settings: ServiceSettings, service: str, version: str | None) -> Steps[Upstream]:
+        """A service's or version's settings with the instances that are registered now, in steps."""
+        return settings.finding(version, [*chain.from_iterable(self._found.get(service, {}).values())])
+
+    def begin(self, service: Service, name: str, version: str | None) -> None:
+        """A service of the coming snapshot has most instances of the current one."""
+        if (name, version) in self._current.services:
+            service.begin_with(self._current.services[name, version])
 
     def filling(
         self, service: Service, key: str, upstream: Upstream, coming: Coming, named: Sequence[Network]
