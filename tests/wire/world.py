@@ -15,6 +15,7 @@ from portico.core.messages import RequestHead, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.forms import Forms
 from portico.wire.http1.response_heads import ResponseHeads
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
@@ -199,11 +200,12 @@ def decided(recorded: Recorded) -> object:
     if request is None:
         assert recorded.refused is not None
         return str(recorded.refused)
-    fields, others = request.fields, ("fields", "known", "known_by", "received", "tail")
+    fields, others = request.fields, ("fields", "known", "received", "tail")
     assert fields.shape is not None
     return [
         *(getattr(request, name) for name in RequestHead.__slots__ if name not in others),
-        *(fields.names, fields.lines, fields.unnoted(), fields.shape.decided),
+        *(fields.names, fields.lines, fields.unnoted(), fields.passing()),
+        *([fields.get(name), fields.once(name), fields.all(name)] for name in fields.names),
     ]
 
 
@@ -275,6 +277,7 @@ class ServerWorld:
         self.turn = Turn(self.loop.as_loop())
         self.deadlines = Deadlines(self.loop.as_loop(), self.turn)
         self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.turn, self.loop.as_loop())
+        self.server.forms = Forms(often=1, pause=0.0)
         self.wires = [self.connect() for _ in range(connections)]
         self.wire = self.wires[0]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -52,7 +51,7 @@ from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.challenges import Challenges
-from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes, has_prefix_route
+from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes
 from portico.proxy.routing.route import (
     Handling,
     LocalRoute,
@@ -69,6 +68,7 @@ from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
+from portico.snapshot.latest import LatestRoutes
 from portico.snapshot.live import Changing, Coming, LiveServices, SplitKey, upstream_key
 from portico.snapshot.mirrors import mirror_of
 from portico.snapshot.own_endpoints import OwnEndpoints, own_services
@@ -133,6 +133,9 @@ class SnapshotBuilder:
         self._secret = secret or os.urandom(32)
         """What cookies are signed with where no key is configured; the same in all workers."""
         self._router: Routes = Router()
+        self._latest: dict[object, LatestRoutes] = {}
+        self._routes = LatestRoutes()
+        """Those of the listener whose routes are being built."""
         self._coming = Coming()
         self.plugins = PluginSet()
         """The users' policies of the last snapshot."""
@@ -211,13 +214,17 @@ class SnapshotBuilder:
         coming = self._coming = Coming()
         self._splits = coming.splits
         matchers: dict[object, Matcher] = {}
+        routers: dict[object, Routes] = {}
         for listener, routes in config.route_sets():
+            self._routes = self._latest.setdefault(listener.kind, LatestRoutes())
             matchers[listener.kind] = yield from self._matcher(config, listener, routes)
+            routers[listener.kind] = self._router
         yield from self.live.adopting(coming)
         self._state.sweep()
         self.documents.keep(documents_wanted(config))
         for key, document in documents_of_files(config).items():
             yield from self.documents.learning(key, document)
+        self._use_latest(routers)
         of_listeners = {listener.key: matchers[listener.kind] for listener in config.gateway.listeners}
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
         return Snapshot(
@@ -228,6 +235,14 @@ class SnapshotBuilder:
             self._error_pages(config.own_policies),
             of_listeners,
         )
+
+    def _use_latest(self, routers: Mapping[object, Routes]) -> None:
+        """Have all routes ask these about each other, also those of earlier snapshots."""
+        anyone = next(iter(routers.values()))
+        for kind, latest in [*self._latest.items()]:
+            latest.routes = routers.get(kind, anyone)
+            if kind not in routers:
+                del self._latest[kind]
 
     def _matcher(self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
@@ -525,8 +540,7 @@ class SnapshotBuilder:
         """What is on where nothing is written, and None where it is off."""
         location, _ = written.policies.get("rewrite_location", (_REWRITE_LOCATION, ""))
         cookies, _ = written.policies.get("rewrite_cookies", (_REWRITE_COOKIES, ""))
-        is_public = partial(has_prefix_route, self._router)
-
+        is_public = self._routes.has_prefix
         rewriting: Rewriting = self._alike(
             ("rewriting", id(self._router), id(location), id(cookies)),
             lambda: rewriting_of(location, cookies, is_public),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -14,18 +15,17 @@ from typing import Any, Final, TypeAlias
 from portico.config import Config, HealthCheckSettings, ServiceSettings
 from portico.core.found import Found
 from portico.core.slices import Steps, at_once
-from portico.core.tasks import endless
+from portico.core.tasks import background, endless
 from portico.net.addresses import Network
 from portico.processes.control.check import Check
 from portico.processes.control.health_report import health_report
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.prober import Finding, Prober
+from portico.processes.control.shared_findings import SharedFindings
 from portico.snapshot.live import upstream_key
 
 logger: Final = logging.getLogger("portico.health")
 
-_DOWN_INTERVAL: Final = 1.0
-"""Seconds between checks of an instance that is down: it should not stay ejected longer than it has to."""
 _FIRST_CHECK: Final = 0.2
 _FIRST_CHECKS: Final = 1000
 """Seconds within which a new instance is checked first; where many come at once, how many of them in a second more."""
@@ -37,6 +37,8 @@ So `/health`, which is open to all clients, checks each instance once a second a
 
 _ASKED: Final = 50
 """How many instances one report has asked at most."""
+_TURN: Final = 0.05
+"""Seconds between the moments at which checks begin: those that begin together cost half of what they do one by one."""
 _LATE_EVENTS: Final = 60.0
 """Seconds between two events that say that this process was late."""
 
@@ -68,6 +70,7 @@ class HealthChecks:
     """The services of which instances have come or gone since the last configuration."""
     _of_service: dict[str, dict[Identity, Check]] = field(default_factory=dict)
     _prober: Prober = field(default_factory=Prober)
+    _shared: SharedFindings | None = None
     _report: asyncio.Task[dict[str, Any]] | None = None
     _report_began: float = 0.0
     _late_noted: float = -_LATE_EVENTS
@@ -99,6 +102,19 @@ class HealthChecks:
             yield
         yield from self._starting([*checks.values()])
         self._prober.keep({*{id(check.tls): check.tls for check in self.checks.values()}.values()})
+        yield
+        self._share(config)
+
+    def _share(self, config: Config) -> None:
+        """Share over the Redis of `config`, where checks say so."""
+        secret = config.gateway.redis_url
+        is_needed = any(check.settings is not None and check.settings.shared for check in self.checks.values())
+        url = secret.get_secret_value() if secret is not None and is_needed else None
+        shared = self._shared
+        if url != (shared and shared.url):
+            self._shared = SharedFindings(url) if url is not None else None
+            if shared is not None:
+                background(shared.close(), "the end of sharing checks")
 
     def discover(self, name: str, changed: Mapping[str, Sequence[Found]]) -> list[Identity]:
         """What is registered of a service at these URLs now: check that. Returns those that are checked no more."""
@@ -207,27 +223,48 @@ class HealthChecks:
         for check in self.checks.values():
             check.stop()
         self._prober.close()
+        if self._shared is not None:
+            await self._shared.close()
 
     async def _keep_checking(self, check: Check, spread: float) -> None:
         assert check.settings is not None
         first = min(spread, check.settings.interval)
         await asyncio.sleep(random.uniform(0, first))  # noqa: S311 - spreads the checks, hides nothing
         while True:
+            pause = None
             try:
-                await self._check(check)
+                pause = await self._check(check, check.settings)
             except Exception:  # the state of the instance stays: the check had no result
                 logger.exception("an instance could not be checked", extra={"instance": check.instance.url})
-            interval = check.settings.interval if check.healthy else min(check.settings.interval, _DOWN_INTERVAL)
-            await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311
+            if pause is None:
+                pause = check.interval(check.settings)
+            await asyncio.sleep(_until_turn(pause * random.uniform(0.9, 1.1)))  # noqa: S311
 
-    async def _check(self, check: Check) -> None:
-        """Check an instance once, and apply the result."""
+    async def _check(self, check: Check, settings: HealthCheckSettings) -> float | None:
+        """Check an instance once, and apply the result, which another gateway may have.
+
+        Seconds until it is due again are returned where that is not after an interval.
+        """
         waiting = [worker for worker, may_pass in check.ejected_by.items() if may_pass]
+        shared = self._shared if settings.shared else None
+        if shared is not None and not waiting:  # a worker waits for a check that begins now
+            known = await shared.known(check, settings)
+            if known is not None:
+                if known.finding is not None:
+                    self._apply(check, known.finding, ())
+                return known.due_in(check.interval(settings))
         finding = await self._probe(check)
-        if self.checks.get(check.identity) is not check:  # it is about to be stopped
-            return
-        if not finding.is_certain:
+        if shared is not None:
+            shared.tell(check, settings, finding)
+        if finding.is_certain:
+            self._apply(check, finding, waiting)
+        else:
             self._note_late(check)
+        return None
+
+    def _apply(self, check: Check, finding: Finding, waiting: Sequence[str]) -> None:
+        """Count what was found, and report what follows, to workers that were `waiting` when that began too."""
+        if self.checks.get(check.identity) is not check:  # it is about to be stopped
             return
         if check.note(finding, time.monotonic()):
             state = "up" if check.healthy else "down"
@@ -276,3 +313,11 @@ class HealthChecks:
 
     async def _probe(self, check: Check) -> Finding:
         return await self._prober.probe(check.instance, check.settings or HealthCheckSettings(), check.tls, check.named)
+
+
+def _until_turn(pause: float) -> float:
+    """About `pause` seconds, so that a turn begins then; what is shorter than some turns stays."""
+    if pause < 10 * _TURN:
+        return pause
+    now = time.monotonic()
+    return math.ceil((now + pause) / _TURN) * _TURN - now

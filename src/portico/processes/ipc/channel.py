@@ -157,11 +157,15 @@ class Inspected(msgspec.Struct, tag=True):
 
 
 class ShowLimits(msgspec.Struct, tag=True):
-    """What is left of each limit? `Inspected` answers: of the keys of which least is left, or of one key."""
+    """What is left of each limit? `Inspected` answers: of the keys of which least is left, or of one key.
+
+    For limits in Redis it says the numbers of these `consumers`, too, where they have their own.
+    """
 
     number: int
     most: int
     key: str | None = None
+    consumers: list[str] = []
 
 
 class ResetLimit(msgspec.Struct, tag=True):

@@ -22,7 +22,8 @@ from portico.config import (
     documents_of_files,
     documents_wanted,
 )
-from portico.core.caches import age_all
+from portico.core import memory
+from portico.core.caches import aging
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.fields import REQUEST_DROP, passing_named
@@ -43,8 +44,8 @@ from portico.processes.ipc import channel
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
-from portico.processes.worker import memory
 from portico.processes.worker.control_link import ControlLink
+from portico.processes.worker.evenness import Evenness
 from portico.processes.worker.explaining import Explaining, Serving
 from portico.processes.worker.inspecting import inspected
 from portico.processes.worker.limits import bucket_table
@@ -66,6 +67,7 @@ from portico.snapshot.builder import Counting, SnapshotBuilder
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.server import HttpServer
+from portico.wire.loads import Load
 from portico.wire.turn import Turn
 
 logger: Final = logging.getLogger("portico.worker")
@@ -94,15 +96,22 @@ _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITIC
 
 
 def run_worker(
-    listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str, *, joins: bool
+    listeners: Listeners,
+    runtime: Runtime,
+    lifeline: int,
+    notices: Notices,
+    worker: str,
+    *,
+    joins: bool,
+    load: Load | None,
 ) -> None:
     """Serve until SIGTERM or SIGUSR1, or until the supervisor's end of the `lifeline` pipe closes.
 
     After SIGUSR1 others serve on: it accepts no more, and readiness is not its concern. `joins` says that the gateway
-    has been serving for a while: control knows by now which instances are down.
+    has been serving for a while: control knows by now which instances are down. `load` is what other workers see of it.
     """
     try:
-        uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
+        uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker, load).run(joins))
     except FileNotFoundError:
         if runtime.directory.exists():
             raise
@@ -110,12 +119,21 @@ def run_worker(
 
 
 class _Worker:
-    def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        runtime: Runtime,
+        lifeline: int,
+        notices: Notices,
+        worker: str,
+        load: Load | None,
+    ) -> None:
         self.listeners = listeners
         self.runtime = runtime
         self.lifeline = lifeline
         self.notices = notices
         self.worker = worker
+        self.load = load
         self.ready = True
         self.is_replaced = self.is_failing = False
         self.stopping = asyncio.Event()
@@ -132,7 +150,7 @@ class _Worker:
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
-        self.config, generation = self.runtime.stored()
+        self.config, generation = self.runtime.stored(serves=True)
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
         self.sent_events = SentEvents(loop)
@@ -191,12 +209,13 @@ class _Worker:
         self.serving = [*self._listeners(config)]
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
+        self.http.load = load = self.load
         alone = config.gateway.workers == 1
         self.rights = Rights(self.http.connections)
         self.entrances = [
             entrance
             for listener in self.serving
-            for entrance in listener.entrances(loop, self.http, self._is_trusted, alone=alone)
+            for entrance in listener.entrances(loop, self.http, self._is_trusted, alone=alone, load=load)
         ]
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGUSR1, self._give_way)
@@ -213,7 +232,9 @@ class _Worker:
             await self._wait_for_state(_DIRECTORY_TIMEOUT if asks else _STATE_TIMEOUT)
         for entrance in self.entrances:
             await entrance.open()
-        self.overload.start(loop, self._admit_waiting)
+        if load is not None:
+            load.open()
+        self.overload.start(loop, self._admit_waiting, Evenness(load, self.http).look if load is not None else None)
         self.notices.say(SERVING)
         memory.settle()
         await self.stopping.wait()
@@ -283,6 +304,8 @@ class _Worker:
             entrance.admit_waiting()
 
     def _close_entrances(self, *, take_waiting: bool) -> None:
+        if self.load is not None:
+            self.load.leave()
         for entrance in self.entrances:
             entrance.close(take_waiting=take_waiting)
 
@@ -382,7 +405,7 @@ class _Worker:
         now = time.monotonic()
         if now - self.forgot >= self.config.gateway.limits.forget_after / 2:
             self.forgot = now
-            age_all(now)
+            await in_slices(aging(now))
             if self.runtime.table is not None:
                 await in_slices(self.runtime.table.forgetting(now))
             memory.trim()
@@ -465,7 +488,7 @@ class _Worker:
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
-        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key, message.consumers))
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     def _serving_now(self) -> Serving:
@@ -560,6 +583,7 @@ class _Worker:
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http.change(limits, passes)
         await in_slices(replaced)
+        memory.trim()
         return ""
 
     def _counting(self, shared: SharedParts, config: Config) -> Counting:

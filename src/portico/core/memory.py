@@ -1,4 +1,4 @@
-"""Memory settings of a process that serves requests: the defaults of Python and of the C library are costly for it."""
+"""Memory of a process that runs for long: the defaults of Python and of the C library are costly for it."""
 
 from __future__ import annotations
 
