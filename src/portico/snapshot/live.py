@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -74,6 +74,12 @@ class Coming:
     limits: dict[str, Limit] = field(default_factory=dict)
     """By upstream key: how many requests may be in flight there."""
     splits: dict[SplitKey, SplitWeights] = field(default_factory=dict)
+
+    def parts(self) -> Iterator[object]:
+        """All services and instances."""
+        yield from self.services.values()
+        for _, _, instance in self.instances:
+            yield instance
 
 
 @dataclass(frozen=True)
@@ -410,6 +416,10 @@ class LiveServices:
         self._refresh({key: (instance,)})
 
     # ---- views
+
+    def parts(self) -> Iterator[object]:
+        """All services and instances of the snapshot that is current now, also once there is another one."""
+        return self._current.parts()
 
     def instances(self) -> list[Instance]:
         """Every instance, what policies ask and the control process last."""
