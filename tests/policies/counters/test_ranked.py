@@ -101,4 +101,7 @@ def test_peeking_changes_nothing() -> None:
     assert (peeked.get("a"), peeked.get("b")) == (6.0, 1.0)
     peeked.forget("a")
     assert peeked.get("a") == 0.0
+    again = ranked.peek()
+    again.forget("a")
+    assert again.get("a") == 0.0
     assert dict(ranked.items()) == {"a": 5.0}

@@ -70,7 +70,7 @@ class Ranked(Generic[K]):
 
     def forget(self, key: K) -> None:
         """Count a key as one that has nothing; its place is free when its turn comes."""
-        if key in self.numbers:
+        if self.numbers.get(key):
             self.numbers[key] = 0.0
 
     def forgetting(self, floor: float) -> Steps[None]:
