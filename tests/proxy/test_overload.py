@@ -37,16 +37,19 @@ class Loop:
 class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int | None = None, lag: float = 0.1) -> None:
         self.loop = Loop()
-        self.admit_waiting = 0
+        self.admit_waiting = self.looks = 0
         monkeypatch.setattr(overload, "time", self.loop)
         monkeypatch.setattr(overload, "random", random.Random(5).random)
         self.overload = Overload()
         self.overload.limit(most, lag)
         loop: Any = self.loop
-        self.overload.start(loop, self._admit_waiting)
+        self.overload.start(loop, self._admit_waiting, self._look_beside)
 
     def _admit_waiting(self) -> None:
         self.admit_waiting += 1
+
+    def _look_beside(self) -> None:
+        self.looks += 1
 
     def iterate(self, count: int, late: float = 0.0) -> None:
         for _ in range(count):
@@ -67,7 +70,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def test_a_loop_in_time_refuses_nobody(world: World) -> None:
     world.iterate(100, late=0.005)
     assert world.refused() == 0.0
-    assert world.admit_waiting == 0
+    assert (world.admit_waiting, world.looks) == (0, 100)
 
 
 def test_waiting_connections_are_accepted_where_loop_iterations_are_long(world: World) -> None:

@@ -10,6 +10,7 @@ from portico.wire.acceptor import Acceptor
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.server import HttpServer
+from portico.wire.loads import Load, Loads
 from portico.wire.threshold import Threshold
 from portico.wire.turn import Turn
 
@@ -64,6 +65,59 @@ def test_connections_come_one_by_one_while_it_runs() -> None:
         for _ in range(3):
             with socket.create_connection(listening.getsockname()) as client:
                 assert (await answer_to(client)).startswith(b"HTTP/1.1 200 ")
+        acceptor.close()
+        http.cut()
+        http.deadlines.close()
+
+    asyncio.run(run())
+
+
+def rows(count: int) -> list[Load]:
+    table = Loads(count)
+    loads = [load for _ in range(count) if (load := table.reserve()) is not None]
+    for load in loads:
+        load.open()
+    return loads
+
+
+def test_two_workers_share_what_waits_at_one_socket() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        listening = listener()
+        workers = []
+        for load in rows(2):
+            http = server(loop)
+            http.load = load
+            workers.append((http, Acceptor(loop, listening.dup(), http, load=load)))
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(10)]
+        for _, acceptor in workers:
+            acceptor.start()
+        for client in clients:
+            assert (await answer_to(client)).startswith(b"HTTP/1.1 200 ")
+        assert [len(http.connections) for http, _ in workers] == [5, 5]
+        for client in clients:
+            client.close()
+        for http, acceptor in workers:
+            acceptor.close()
+            http.cut()
+            http.deadlines.close()
+        listening.close()
+
+    asyncio.run(run())
+
+
+def test_what_another_worker_does_not_accept_in_time_is_accepted_all_the_same() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        listening, http = listener(), server(loop)
+        http.load, idle = rows(2)
+        acceptor = Acceptor(loop, listening, http, load=http.load)
+        acceptor.start()
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+        for client in clients:
+            idle.report(0.0)
+            assert (await answer_to(client)).startswith(b"HTTP/1.1 200 ")
+            client.close()
         acceptor.close()
         http.cut()
         http.deadlines.close()

@@ -11,6 +11,7 @@ from portico.config.failover import FailoverSettings
 from portico.config.files import expired_certificates, file_problems, named_files, presented_certificates
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
+from portico.config.gateway_section import load_gateway
 from portico.config.include import included_files
 from portico.config.instances import InstanceSettings, NetworkUrl, network_url
 from portico.config.levels import Level, Merged, Policies, merge_policies
@@ -113,6 +114,7 @@ __all__ = [
     "json_schema",
     "load_config",
     "load_dumped",
+    "load_gateway",
     "load_text",
     "loading",
     "merge_policies",

@@ -56,9 +56,17 @@ class Overload:
         self._timeout = timeout
         self._set(self._share if timeout else 0.0)
 
-    def start(self, loop: asyncio.AbstractEventLoop, admit_waiting: Callable[[], None]) -> None:
-        """Check regularly from now on, and have `admit_waiting` accept waiting connections."""
-        self._loop, self._admit_waiting = loop, admit_waiting
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        admit_waiting: Callable[[], None],
+        beside: Callable[[], None] | None = None,
+    ) -> None:
+        """Check regularly from now on, and have `admit_waiting` accept waiting connections.
+
+        What is to be done `beside` each check must not fail.
+        """
+        self._loop, self._admit_waiting, self._beside = loop, admit_waiting, beside
         self._look_again()
 
     def stop(self) -> None:
@@ -82,6 +90,8 @@ class Overload:
         self._look_again()  # first: the checks go on whatever fails below
         self._note(late, now)
         self._report(now)
+        if self._beside is not None:
+            self._beside()
         if late > _LONG_TURN:
             self._admit_waiting()
 

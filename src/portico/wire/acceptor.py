@@ -9,12 +9,18 @@ from collections.abc import Callable
 from typing import Final
 
 from portico.wire.http1.server import ServerConnection
+from portico.wire.loads import Load
 from portico.wire.threshold import Threshold
+from portico.wire.writing import is_readable
 
 logger: Final = logging.getLogger("portico.wire")
 
 _PAUSE: Final = 0.1
 """Seconds without accepting after the process ran out of descriptors."""
+_YIELD: Final = 0.001
+"""Seconds for which a connection is left to the worker that has the fewest."""
+_PATIENCE: Final = 0.02
+"""Seconds after which it is accepted here all the same."""
 _LAST_GRACE: Final = 2.0
 """Seconds that connections which have not yet reached HTTP are given once no more are accepted."""
 
@@ -23,7 +29,8 @@ class Acceptor:
     """Accepts one connection in each turn of the event loop.
 
     All workers are woken for a new connection, and one that accepted all of them would leave the others idle. So each
-    accepts one and handles its other events first: the busier it is, the fewer it gets.
+    accepts one and handles its other events first; and by its `load` it leaves one to a worker that has fewer. None:
+    there is no other.
 
     `made` creates the protocol of each, unless they pass a `threshold`.
     """
@@ -34,21 +41,25 @@ class Acceptor:
         listener: socket.socket,
         made: Callable[[], ServerConnection],
         threshold: Threshold | None = None,
+        load: Load | None = None,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._made = made
         self._threshold = threshold
+        self._load = load
+        self._left_since = 0.0
+        """When the first connection that still waits was left to others; 0 where none was."""
         self._opening: set[asyncio.Task[None]] = set()
         listener.setblocking(False)
 
     def start(self) -> None:
         """Accept from now on."""
-        self._loop.add_reader(self._listener, self._accept)
+        self._loop.add_reader(self._listener, self._accept_one)
 
     def take(self, most: int) -> None:
-        """Accept up to `most` waiting connections; none once it is closed."""
-        while most and self._listener.fileno() >= 0 and self._accept():
+        """Accept up to `most` waiting connections that are not for others; none once it is closed."""
+        while most and self._listener.fileno() >= 0 and self._may_accept() and self._accept():
             most -= 1
 
     def is_opening(self) -> bool:
@@ -68,6 +79,21 @@ class Acceptor:
         for task in self._opening:
             task.cancel()
 
+    def _accept_one(self) -> None:
+        """Accept one, or leave it to others for a while."""
+        if self._may_accept():
+            self._left_since = 0.0
+            self._accept()
+            return
+        now = self._loop.time()
+        self._left_since = self._left_since or now
+        if now - self._left_since >= _PATIENCE:
+            self._accept()
+        self._pause(_YIELD)
+
+    def _may_accept(self) -> bool:
+        return self._load is None or self._load.may_accept()
+
     def _accept(self) -> bool:
         """Accept one connection; False where there is none."""
         try:
@@ -76,27 +102,39 @@ class Acceptor:
             return False
         except OSError:
             logger.exception("a connection could not be accepted")
-            self._loop.remove_reader(self._listener)
-            self._loop.call_later(_PAUSE, self._resume)
+            self._pause(_PAUSE)
             return False
+        if self._load is not None:
+            self._load.accept()
         task = self._loop.create_task(self._open(connection, str(address[0])))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return True
 
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(seconds, self._resume)
+
     def _resume(self) -> None:
         if self._listener.fileno() >= 0:
+            if not is_readable(self._listener.fileno()):
+                self._left_since = 0.0
             self.start()
 
     async def _open(self, connection: socket.socket, peer: str) -> None:
+        is_admitted = False
         try:
             connection.setblocking(False)
             if self._threshold is None:
                 await self._loop.connect_accepted_socket(self._made, connection)
+                is_admitted = True
             else:
-                await self._threshold.admit(connection, peer)
+                is_admitted = await self._threshold.admit(connection, peer)
         except OSError:  # a client that left
             connection.close()
         except Exception:
             logger.exception("an accepted connection failed in a way that nobody foresaw")
             connection.close()
+        finally:
+            if self._load is not None and not is_admitted:
+                self._load.fail()

@@ -12,6 +12,7 @@ from typing import Final
 from portico.core.exchange import Handler
 from portico.wire.acceptor import Acceptor
 from portico.wire.http1.server import HttpServer, ServerConnection
+from portico.wire.loads import Load
 from portico.wire.threshold import Threshold
 
 _TOGETHER: Final = 256
@@ -20,6 +21,8 @@ _TOGETHER: Final = 256
 
 class Entrance:
     """Accepts for `server`. `alone` says that no other process does so; `tls` and `announces` are for `Threshold`.
+
+    Where others do, `load` says which connections are for them.
 
     `handler` receives the requests, in place of the server's own: several entrances may share a server.
     """
@@ -34,12 +37,13 @@ class Entrance:
         tls: Callable[[], ssl.SSLContext] | None = None,
         announces: Callable[[str], bool] | None = None,
         handler: Handler | None = None,
+        load: Load | None = None,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._made = partial(ServerConnection, server, None, handler)
         self._threshold = Threshold(loop, server, tls, announces, handler) if tls or announces else None
-        self._acceptor = Acceptor(loop, listener, self._made, self._threshold)
+        self._acceptor = Acceptor(loop, listener, self._made, self._threshold, load)
         self._is_direct = alone and self._threshold is None
         self._direct: asyncio.Server | None = None
 

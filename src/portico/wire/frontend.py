@@ -13,6 +13,7 @@ from portico.core.exchange import Client, Handler
 from portico.core.faults import FAULTS, contain
 from portico.core.fields import REQUEST_RULES
 from portico.wire.deadlines import Deadlines
+from portico.wire.loads import Load
 from portico.wire.turn import Turn
 
 
@@ -61,6 +62,9 @@ class Connection(Protocol):
     def close_if_idle(self) -> None:
         """Close if no exchange runs."""
 
+    def close_after_exchange(self) -> bool:
+        """Say so in the response, and close behind it; False where no response is outstanding."""
+
     def cut(self) -> None:
         """End at once; where an exchange runs, the server's stop is its reason."""
 
@@ -101,6 +105,8 @@ class Frontend:
         self.draining = False
         self.in_flight = 0
         self.tunnels = 0
+        self.load: Load | None = None
+        """What other workers see of this one; None where there is no other."""
 
     def change(self, limits: Limits, passes: Callable[[bytes], bool] | None = None) -> None:
         """Apply other limits, and other fields that pass, from the next request on."""
@@ -119,6 +125,8 @@ class Frontend:
         client = client_of(address)
         self.clients[client] = count = self.clients.get(client, 0) + 1
         self.connections.add(connection)
+        if self.load is not None:
+            self.load.admit(len(self.connections))
         if len(self.connections) > limits.connections:
             return MessageError("overloaded", "too many connections; try again soon")
         if limits.connections_per_client and count > limits.connections_per_client and not limits.is_shared(address):
@@ -127,9 +135,13 @@ class Frontend:
 
     def release(self, connection: Connection) -> None:
         """A connection is gone."""
-        if connection not in self.connections:
-            return  # a fault kept it from being admitted
+        if connection not in self.connections:  # a fault kept it from being admitted
+            if self.load is not None:
+                self.load.fail()
+            return
         self.connections.discard(connection)
+        if self.load is not None:
+            self.load.hold(len(self.connections))
         client = client_of(connection.client.address)
         self.clients[client] -= 1
         if not self.clients[client]:
@@ -143,6 +155,15 @@ class Frontend:
                 connection.close_if_idle()
             except FAULTS:
                 contain(connection)
+
+    def shed(self, most: int) -> int:
+        """Close up to `most` connections behind the response that each waits for; how many."""
+        shed = 0
+        for connection in self.connections:
+            if shed == most:
+                break
+            shed += connection.close_after_exchange()
+        return shed
 
     def cut(self) -> None:
         """End every connection at once."""

@@ -53,16 +53,18 @@ class Threshold:
         )
         self.failed_handshakes = 0
 
-    async def admit(self, connection: socket.socket, peer: str) -> None:
-        """Take over the connection, which is non-blocking; one that does not pass is closed."""
+    async def admit(self, connection: socket.socket, peer: str) -> bool:
+        """Take over the connection, which is non-blocking; one that does not pass is closed, and False returned."""
         if len(self._server.connections) + self._under_way >= self._server.limits.connections:
             self._full.warn(peer)
             connection.close()
-            return
+            return False
         self._under_way += 1
         try:
-            if not await self._pass(connection, peer, self._loop.time() + self._server.limits.header_timeout):
+            passes = await self._pass(connection, peer, self._loop.time() + self._server.limits.header_timeout)
+            if not passes:
                 connection.close()
+            return passes
         except BaseException:  # whatever happened, even the process ending: nothing else closes it
             connection.close()
             raise

@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any, ClassVar, Final, cast
 
 from portico.core.faults import FAULTS, contain
-from portico.wire.splice import Pipe
+from portico.wire.splice import Moves
 from portico.wire.writing import LARGE, WRITE_BUFFER, descriptor_of
 
 LARGE_READ: Final = 128 * 1024
@@ -194,9 +194,9 @@ class Turn:
         self._sides: dict[type[TurnProtocol], Side] = {}
 
     @cached_property
-    def pipe(self) -> Pipe:
-        """The pipe for long bodies, made when there is one. Raises OSError where there is no descriptor left."""
-        return Pipe()
+    def moves(self) -> Moves:
+        """What moves long bodies, made when there is one. Raises OSError where there is no descriptor left."""
+        return Moves(self.loop)
 
     def side_of(self, of: type[TurnProtocol]) -> Side:
         """What the connections of a class share."""

@@ -44,15 +44,20 @@ def has_input(transport: asyncio.Transport) -> bool:
     """Whether there is something to read from the socket that the loop has not read yet: bytes, an end, or an error."""
     sock: Any = transport.get_extra_info("socket")
     try:
-        _POLL.register(descriptor := sock.fileno(), select.POLLIN)
-        try:
-            return bool(_POLL.poll(0))
-        finally:
-            _POLL.unregister(descriptor)
+        return is_readable(sock.fileno())
     except AttributeError:  # a transport without a socket
         return False
     except (OSError, ValueError):
         return True
+
+
+def is_readable(descriptor: int) -> bool:
+    """Whether a read, or an accept, would not block. Raises OSError or ValueError where it is closed."""
+    _POLL.register(descriptor, select.POLLIN)
+    try:
+        return bool(_POLL.poll(0))
+    finally:
+        _POLL.unregister(descriptor)
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

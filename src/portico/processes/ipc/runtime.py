@@ -26,6 +26,7 @@ from portico.core.overrides import Override
 from portico.core.replacing import replace_file
 from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
+from portico.wire.loads import Loads
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -50,15 +51,16 @@ class _KeptEntries(msgspec.Struct):
 class Runtime:
     """Paths inside the directory, which only its owner can enter.
 
-    Also the URL of the embedded Redis, if there is one, the table in which several workers count limits, and for each
-    listener with TLS the contexts whose session tickets all of them accept. `secret` is what they sign with where no
-    key is configured.
+    Also the URL of the embedded Redis, if there is one, the tables in which several workers count limits and
+    connections, and for each listener with TLS the contexts whose session tickets all of them accept. `secret` is what
+    they sign with where no key is configured.
     """
 
     directory: Path
     redis_url: str | None = None
     table: BucketTable | None = None
     tickets: Mapping[str, TicketContexts] = field(default_factory=dict)
+    loads: Loads | None = None
     secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
 
     @property
@@ -174,10 +176,10 @@ class Runtime:
             if path != self._source_file(generation):
                 path.unlink(missing_ok=True)
 
-    def stored(self) -> tuple[Config, int]:
-        """The configuration that was stored last, and its generation."""
+    def stored(self, *, serves: bool = False) -> tuple[Config, int]:
+        """The configuration that was stored last, and its generation; `serves`: see `load_dumped`."""
         generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
-        return load_dumped(dumped), int(generation)
+        return load_dumped(dumped, serves=serves), int(generation)
 
     def stored_source(self, generation: int) -> Source | None:
         """The texts that this one was read from; None where it was read from no file."""

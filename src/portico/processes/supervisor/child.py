@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from portico.wire.loads import Load
+
 KILL_GRACE: Final = 2.0
 """Seconds that a process has to end beyond its timeout; then it is killed."""
 
@@ -28,8 +30,8 @@ class Child:
 
     `beats` says that it reports that its event loop runs; `on_trial` that it is not started again if it ends before it
     serves; `failing_because` is why it asked to be replaced, `away_since` when it ended that is to serve again
-    (monotonic seconds); `last_words` finds what it logged before it ended, if it cannot log where the gateway's own
-    processes do.
+    (monotonic seconds); `load` is a worker's row among those of all; `last_words` finds what it logged before it ended,
+    if it cannot log where the gateway's own processes do.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Child:
     is_leaving: bool = False
     is_replacement: bool = False
     deadline: float = math.inf
+    load: Load | None = None
     restarts: int = 0
     start_at: float = 0.0
 

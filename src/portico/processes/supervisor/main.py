@@ -41,6 +41,7 @@ from portico.processes.supervisor.roll import Roll
 from portico.processes.supervisor.systemd import Systemd
 from portico.processes.supervisor.wakeups import leave_wakeups, wakeups
 from portico.processes.worker.main import run_worker  # once for all workers, which share the memory of their code
+from portico.wire.loads import Loads
 
 logger: Final = logging.getLogger("portico.supervisor")
 
@@ -115,9 +116,11 @@ class Supervisor:
         os.set_inheritable(self.lifeline, True)
         program = program_for(self.gateway)
         self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
-        table = BucketTable() if self.gateway.worker_count > 1 else None
+        count = self.gateway.worker_count
+        table = BucketTable() if count > 1 else None
         keep_tickets(self.tickets, self.listeners)
-        self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets)
+        loads = Loads(2 * count) if count > 1 else None
+        self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets, loads)
         try:
             self._store()
             self.control_listener = _unix_listener(self.runtime.control_socket)
@@ -186,7 +189,8 @@ class Supervisor:
     def _worker(self, child: Child) -> None:
         self.listeners.close_admin()
         name = f"{child.name}-{os.getpid()}"
-        run_worker(self.listeners, self.runtime, self.lifeline, self.notices, name, joins=child.is_replacement)
+        joins, load = child.is_replacement, child.load
+        run_worker(self.listeners, self.runtime, self.lifeline, self.notices, name, joins=joins, load=load)
 
     def _start(self, child: Child) -> None:
         sys.stdout.flush()
@@ -194,6 +198,8 @@ class Supervisor:
         if child.is_worker:
             for tickets in self.tickets.values():
                 tickets.extend()
+            if self.runtime.loads is not None:
+                child.load = child.load or self.runtime.loads.reserve()
         try:
             pid = os.fork()
         except OSError as error:  # too many processes, no memory: the others go on
@@ -369,6 +375,9 @@ class Supervisor:
                 extra["last_words"] = child.last_words()
             if code == UNUSABLE and child.is_worker and not self.was_ready:
                 self.is_unusable = self.stopping = True
+            if child.load is not None and self.runtime.loads is not None:
+                self.runtime.loads.free(child.load)
+                child.load = None
             delay = child.note_end()
             if not child.is_wanted:
                 self.children.remove(child)

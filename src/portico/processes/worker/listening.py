@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from portico.config import ListenerSettings
@@ -16,6 +17,7 @@ from portico.proxy.redirect import Redirect
 from portico.proxy.routing.challenges import Challenges
 from portico.wire.entrance import Entrance
 from portico.wire.http1.server import HttpServer
+from portico.wire.loads import Load
 
 
 class WorkerListener:
@@ -52,14 +54,16 @@ class WorkerListener:
         is_trusted: Callable[[str], bool],
         *,
         alone: bool,
+        load: Load | None,
     ) -> Iterator[Entrance]:
         """What accepts connections, not yet open; `is_trusted` says whose PROXY headers are believed."""
         announces = is_trusted if self._opened.settings.proxy_protocol else None
         tls = self._tls.context if self._tls is not None else None
         own, redirect = self._opened.own, self._opened.redirect
-        yield Entrance(loop, own, server, alone=alone, tls=tls, announces=announces, handler=self.gateway)
+        entrance = partial(Entrance, loop, server=server, alone=alone, announces=announces, load=load)
+        yield entrance(own, tls=tls, handler=self.gateway)
         if redirect is not None:
-            yield Entrance(loop, redirect, server, alone=alone, announces=announces, handler=self._redirect)
+            yield entrance(redirect, handler=self._redirect)
 
     @property
     def port(self) -> int:

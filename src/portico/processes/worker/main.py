@@ -24,7 +24,7 @@ from portico.config import (
     forgetting_written,
 )
 from portico.core import memory
-from portico.core.caches import age_all, forget_results
+from portico.core.caches import aging, forget_results
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.fields import REQUEST_DROP, passing_named
@@ -46,6 +46,7 @@ from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker.control_link import ControlLink
+from portico.processes.worker.evenness import Evenness
 from portico.processes.worker.explaining import Explaining, Serving
 from portico.processes.worker.inspecting import inspected
 from portico.processes.worker.limits import bucket_table
@@ -67,6 +68,7 @@ from portico.snapshot.builder import Counting, SnapshotBuilder
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.server import HttpServer
+from portico.wire.loads import Load
 from portico.wire.turn import Turn
 
 logger: Final = logging.getLogger("portico.worker")
@@ -95,15 +97,22 @@ _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITIC
 
 
 def run_worker(
-    listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str, *, joins: bool
+    listeners: Listeners,
+    runtime: Runtime,
+    lifeline: int,
+    notices: Notices,
+    worker: str,
+    *,
+    joins: bool,
+    load: Load | None,
 ) -> None:
     """Serve until SIGTERM or SIGUSR1, or until the supervisor's end of the `lifeline` pipe closes.
 
     After SIGUSR1 others serve on: it accepts no more, and readiness is not its concern. `joins` says that the gateway
-    has been serving for a while: control knows by now which instances are down.
+    has been serving for a while: control knows by now which instances are down. `load` is what other workers see of it.
     """
     try:
-        uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
+        uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker, load).run(joins))
     except FileNotFoundError:
         if runtime.directory.exists():
             raise
@@ -111,12 +120,21 @@ def run_worker(
 
 
 class _Worker:
-    def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        runtime: Runtime,
+        lifeline: int,
+        notices: Notices,
+        worker: str,
+        load: Load | None,
+    ) -> None:
         self.listeners = listeners
         self.runtime = runtime
         self.lifeline = lifeline
         self.notices = notices
         self.worker = worker
+        self.load = load
         self.ready = True
         self.is_replaced = self.is_failing = False
         self.stopping = asyncio.Event()
@@ -133,7 +151,7 @@ class _Worker:
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
-        self.config, generation = self.runtime.stored()
+        self.config, generation = self.runtime.stored(serves=True)
         config = self.config
         at_once(forgetting_written(config))
         configure_events(config.gateway.log.level, config.gateway.log.format)
@@ -193,12 +211,13 @@ class _Worker:
         self.serving = [*self._listeners(config)]
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
+        self.http.load = load = self.load
         alone = config.gateway.workers == 1
         self.rights = Rights(self.http.connections)
         self.entrances = [
             entrance
             for listener in self.serving
-            for entrance in listener.entrances(loop, self.http, self._is_trusted, alone=alone)
+            for entrance in listener.entrances(loop, self.http, self._is_trusted, alone=alone, load=load)
         ]
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGUSR1, self._give_way)
@@ -215,7 +234,9 @@ class _Worker:
             await self._wait_for_state(_DIRECTORY_TIMEOUT if asks else _STATE_TIMEOUT)
         for entrance in self.entrances:
             await entrance.open()
-        self.overload.start(loop, self._admit_waiting)
+        if load is not None:
+            load.open()
+        self.overload.start(loop, self._admit_waiting, Evenness(load, self.http).look if load is not None else None)
         self.notices.say(SERVING)
         memory.settle()
         await self.stopping.wait()
@@ -285,6 +306,8 @@ class _Worker:
             entrance.admit_waiting()
 
     def _close_entrances(self, *, take_waiting: bool) -> None:
+        if self.load is not None:
+            self.load.leave()
         for entrance in self.entrances:
             entrance.close(take_waiting=take_waiting)
 
@@ -365,7 +388,7 @@ class _Worker:
         while True:
             await asyncio.sleep(_UPKEEP_INTERVAL)
             try:
-                self.builder.live.prune()
+                await in_slices(self.builder.live.pruning())
             except Exception:  # a fault in one round is no reason to leave the next ones out
                 logger.exception("the upkeep of connections failed")
             if self.plugins.has_left_code():
@@ -384,7 +407,7 @@ class _Worker:
         now = time.monotonic()
         if now - self.forgot >= self.config.gateway.limits.forget_after / 2:
             self.forgot = now
-            age_all(now)
+            await in_slices(aging(now))
             if self.runtime.table is not None:
                 await in_slices(self.runtime.table.forgetting(now))
             memory.trim()
@@ -397,6 +420,7 @@ class _Worker:
             if self.builder.live.refresh_files():
                 generation = self.snapshot.generation
                 self._use(await in_slices(self.builder.building(self.config, generation)), self.config)
+                await in_slices(self.builder.live.retiring())
 
     def _hang_up(self) -> None:
         """SIGHUP: logs and certificates are opened anew; the configuration comes from the control process."""
@@ -406,6 +430,7 @@ class _Worker:
 
     def _connected(self, writer: asyncio.StreamWriter) -> None:
         """Control is there: it gets what it has to know of this worker."""
+        self.builder.live.report_anew()
         for ejection in self.builder.live.ejected():
             self._report_ejection(*ejection)
         self.purging.connected(writer)
@@ -465,7 +490,7 @@ class _Worker:
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
-        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key, message.consumers))
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     def _serving_now(self) -> Serving:
@@ -499,7 +524,8 @@ class _Worker:
                 self.preparation.abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
-                self.builder.live.learn(found)
+                if found is not None:
+                    await in_slices(self.builder.live.learning(found))
                 if generation != self.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 else:
@@ -513,10 +539,10 @@ class _Worker:
                 self.builder.live.check_passed(upstream, url)
             case channel.NewDocument(service, version, document):
                 await in_slices(self.builder.documents.learning((service, version), document))
-            case channel.Discovered(service, found):
-                self.builder.live.discover(service, found)
+            case channel.Discovered(service, changed):
+                await in_slices(self.builder.live.discovering(service, changed))
             case channel.Collect(number):
-                channel.send(writer, channel.Report(self._totals(), number))
+                channel.send(writer, channel.Report(await self._totals(), number))
 
     async def _adopt(self, generation: int, dumped: bytes) -> str:
         """Swap the snapshot: one assignment, after everything in it was built. What is wrong with files or with users'
@@ -550,6 +576,7 @@ class _Worker:
             return str(error)
         before = {listener.gateway: listener.gateway.snapshot for listener in self.serving}
         self._use(snapshot, config)
+        await in_slices(self.builder.live.retiring())
         self.rights.review(before)
         self.plugins.adopt(plugins, replaced_plugins)
         self.shared.adopt(shared, config)
@@ -572,13 +599,14 @@ class _Worker:
     def _ask_for_keys(self, source: KeySource) -> bool:
         return self.control.send(channel.KeysWanted(*source))
 
-    def _reports(self) -> list[channel.Message]:
-        reports: list[channel.Message] = [channel.Report(self._totals())]
+    async def _reports(self) -> list[channel.Message]:
+        reports: list[channel.Message] = [channel.Report(await self._totals())]
         if used := self.builder.api_keys.take_used():
             reports.append(channel.KeysUsed(used))
         return reports
 
-    def _totals(self) -> bytes:
+    async def _totals(self) -> bytes:
+        instances = await in_slices(self.builder.live.reporting())
         self.telemetry.count()
         self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
         self.metrics.failed_handshakes = sum(entrance.failed_handshakes for entrance in self.entrances)
@@ -590,10 +618,7 @@ class _Worker:
             "in_flight": self.http.in_flight,
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
-            "breakers": self.builder.live.breaker_states(),
-            "instances": self.builder.live.instance_states(),
-            "unreachable": self.builder.live.unreachable(),
-            "services": self.builder.live.load(),
+            **instances,
             "cache_entries": self.caches.memory.entries,
             "cache_bytes": self.caches.memory.bytes,
             "redis_up": None if limits is None else int(limits.is_up),

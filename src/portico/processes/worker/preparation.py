@@ -27,7 +27,7 @@ class Preparation:
         """Load a configuration and open its users' policies; what is wrong with those, if anything."""
         self.abandon()
         with without_collections():
-            config = await in_slices(loading(dumped))
+            config = await in_slices(loading(dumped, serves=True))
         await in_slices(forgetting_written(config))
         try:
             plugins = await self._plugins.open(config.plugins, config.directory, config.code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Final, TypeAlias
@@ -115,9 +114,10 @@ class Matcher:
 
         Raises MessageError for an ambiguous path.
         """
-        if request.known_by is not self._young:
+        known = request.known
+        if known.by is not self._young:
             self._recall(request)
-        found: RouteMatch | None = request.known.get(path)
+        found: RouteMatch | None = known.matches.get(path)
         if found is not None:
             return found
         found = self._old.get((request.host, request.method), _NOTHING).get(path)
@@ -180,14 +180,14 @@ class Matcher:
             if len(request.host) <= _ENTRY_SIZE:
                 self._rotate_if_full(_MATCH + len(request.host))
                 self._young[key] = known
-        request.known, request.known_by = known, self._young
+        request.known.matches, request.known.by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
         matches = 1 + len(found.sides) if found.versions is None else 2 + len(found.versions.matches)
         self._rotate_if_full(matches * (_MATCH + 3 * len(path)))
-        if request.known_by is not self._young:
+        if request.known.by is not self._young:
             self._recall(request)
-        request.known[path] = found
+        request.known.matches[path] = found
 
     def _rotate_if_full(self, size: int) -> None:
         """Count one more entry; at a limit, drop the entries not used since a limit was last reached."""
@@ -298,23 +298,6 @@ class Matcher:
             yield self._decoded, {segments, *others}
         if found.case_insensitive and self._folded is not None:
             yield self._folded, {folded(reading) for reading in (segments, *others)}
-
-
-class PublicPaths:
-    """`has_prefix_route` of the routes of one configuration, for these routes themselves.
-
-    They lead back to it, so it holds them by a weak reference: otherwise none of them would be freed once they are
-    replaced, since no collection looks at what lives as long. A response that outlasts them goes by the `latest` ones.
-    """
-
-    def __init__(self, router: Routes, latest: Callable[[], Routes | None]) -> None:
-        self._router = weakref.ref(router)
-        self._latest = latest
-
-    def has(self, host: bytes, path: bytes) -> bool:
-        """Whether a route to a service has `path` below its prefix."""
-        router = self._router() or self._latest()
-        return router is not None and has_prefix_route(router, host, path)
 
 
 def has_prefix_route(router: Routes, host: bytes, path: bytes) -> bool:

@@ -422,8 +422,8 @@ class UpstreamConnection(TurnProtocol):
         sink = self.receiver.response_sink() if self.receiver is not None and self._is_long() else None
         if sink is not None:
             with contextlib.suppress(OSError):  # no descriptor left: go on without a splice
-                if self.turn.pipe.is_of_use:
-                    self.splice = Splice(self, sink, self.turn.pipe, self.turn.loop)
+                if self.turn.moves.pipe.is_of_use:
+                    self.splice = Splice(self, sink, self.turn.moves)
                     return
         self.transport.resume_reading()
 
