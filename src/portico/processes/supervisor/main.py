@@ -22,7 +22,7 @@ from portico import __version__
 from portico.config import Config
 from portico.core import memory
 from portico.core.caches import forget_results
-from portico.core.imports import kept
+from portico.core.imports import kept, left_out
 from portico.net.tls.tickets import TicketContexts
 from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
@@ -177,10 +177,11 @@ class Supervisor:
                 import redis.asyncio  # noqa: F401
 
     def _control(self, child: Child) -> None:  # noqa: ARG002
-        from portico.processes.control.process import (  # FastAPI is loaded in this process only
-            ControlSockets,
-            run_control,
-        )
+        with kept(), left_out("httpx._main"):  # the command line of httpx, which brings all that draws tables
+            from portico.processes.control.process import (  # FastAPI is loaded in this process only
+                ControlSockets,
+                run_control,
+            )
 
         self.listeners.close()
         sockets = ControlSockets(self.control_listener, self.channel_listener, self.listeners.admin)
