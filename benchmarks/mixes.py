@@ -13,6 +13,7 @@ from functools import cache
 from typing import Final
 
 from benchmarks.request import BROWSER_HEADERS, token
+from benchmarks.tokens import issued
 
 COUNT: Final = 4_000
 """Requests of a mix, of which no two are alike."""
@@ -131,28 +132,31 @@ class _User:
     client: str
 
 
-def crowd(route: str = "bench") -> list[tuple[bytes, bytes]]:
-    """Heads and contents, which are empty, of GET requests with 15 fields to /api/`route`."""
-    chance, users = random.Random(1), _users()
+def crowd(route: str = "bench", algorithm: str = "") -> list[tuple[bytes, bytes]]:
+    """Heads and contents, which are empty, of GET requests with 15 fields to /api/`route`.
+
+    Tokens are of the algorithm, of tokens.py's; HS256 where none is said.
+    """
+    chance, users = random.Random(1), _users(algorithm)
     return [_of_crowd(chance, chance.choice(users), route) for _ in range(COUNT)]
 
 
 def browser(route: str = "bench") -> list[tuple[bytes, bytes]]:
     """Heads and contents to the same; three in ten are POST requests with a content."""
-    chance, users = random.Random(2), _users()
+    chance, users = random.Random(2), _users("")
     return [_of_client(chance, chance.choice(users), route) for _ in range(COUNT)]
 
 
 @cache
-def _users() -> Sequence[_User]:
+def _users(algorithm: str) -> Sequence[_User]:
     chance = random.Random(3)
-    return [_user(chance, number) for number in range(_USERS)]
+    return [_user(chance, f"user-{number}", algorithm) for number in range(_USERS)]
 
 
-def _user(chance: random.Random, number: int) -> _User:
+def _user(chance: random.Random, name: str, algorithm: str) -> _User:
     system, version = chance.choice(_SYSTEMS), str(chance.randrange(120, 134))
     values = {
-        "token": token(sub=f"user-{number}"),
+        "token": issued(algorithm, sub=name) if algorithm else token(sub=name),
         "language": chance.choice(_LANGUAGES),
         "cookie": f"theme=dark; locale=en-GB; consent=1; visit={chance.getrandbits(64):016x}",
         "version": version,
