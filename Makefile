@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit package dist sbom cut first fuzz check format bench flame stress chaos conformance apps docs docs-serve outdated debian clean other
+.PHONY: help run test unit package dist sbom cut first fuzz check format bench flame stress soak scale chaos conformance apps docs docs-serve outdated debian clean other
 MINUTES ?= 10
 DOCS_PORT ?= 8090
 # More than there are cores: most tests wait for something most of the time.
@@ -72,6 +72,9 @@ flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/perfor
 
 stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy, vanishing and very many clients; 14 minutes
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.stress
+
+soak: $(VENV)/dev ## Mixed load, reloads and faults for MINUTES (60); fails where a process of the gateway keeps growing
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.soak $(if $(filter command environment,$(firstword $(origin MINUTES))),--minutes $(MINUTES))
 
 chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 14 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from portico.processes.worker.memory import settle
+from portico.core.memory import settle
 from portico.proxy.cache.memory import MemoryStore
 from portico.proxy.cache.stored import Resource
 from support.stored import asked, key_of, response

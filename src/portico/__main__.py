@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from portico.cli.kept import kept
+import sys
+
+from portico.core.imports import kept
 
 
 def main() -> None:
     """Entry point of the console script."""
+    if sys.argv[1:2] == ["run"]:
+        from portico.cli.quick_run import run_quickly
+
+        run_quickly(sys.argv[2:])
     with kept():
         from portico.cli.main import main as run
     run()

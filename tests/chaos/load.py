@@ -14,7 +14,7 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from itertools import count, cycle
 from pathlib import Path
@@ -44,7 +44,8 @@ _RESTART: Final = 1012
 class Load:
     """What all clients share."""
 
-    def __init__(self, ports: list[int], urls: int = 0) -> None:
+    def __init__(self, ports: list[int], urls: int = 0, clients: Sequence[Client] | None = None) -> None:
+        self.clients = clients or [client for client, number in MIXTURE for _ in range(number)]
         self.report = Report()
         self.over = asyncio.Event()
         self.ports = ports
@@ -56,7 +57,7 @@ class Load:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.over.set)
         loop.call_later(seconds, self.over.set)
-        tasks = [asyncio.create_task(client(self)) for client, number in MIXTURE for _ in range(number)]
+        tasks = [asyncio.create_task(client(self)) for client in self.clients]
         if len(self.ports) > 1:
             tasks.append(asyncio.create_task(self._follow()))
         await self.over.wait()

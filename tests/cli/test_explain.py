@@ -185,6 +185,9 @@ def test_fields_and_parameters() -> None:
         said = data(*arguments)["nearest"]
         assert (said["name"], said["condition"], said["says"]) == ("catalog", condition, says)
     doubled = data("GET", url, "-H", "X-Kind: b", "-H", "X-Kind: a")
+    assert doubled["answer"]["status"] == 404  # whatever its service reads, the query is another one
+    assert doubled["nearest"]["condition"] == "query"
+    doubled = data("GET", url + "?lang=de", "-H", "X-Kind: b", "-H", "X-Kind: a")
     assert doubled["answer"]["status"] == 400
     assert doubled["others"][0]["says"] == "x-kind comes more than once, and a route depends on it"
     assert data("GET", url + "?lang=de", "-H", "X-Kind: b")["route"]["name"] == "catalog"

@@ -58,7 +58,7 @@ def test_a_name_is_text_whatever_it_looks_like(name: str) -> None:
     [
         (["shop"], "expected NAME=URL, such as shop=http://localhost:8001"),
         (["=http://h"], "expected NAME=URL, such as shop=http://localhost:8001"),
-        (["a b=http://h"], "expected NAME=URL, such as shop=http://localhost:8001"),
+        (["a b=http://h"], "'a b' is no name of a service: letters, digits, and within it also . _ -"),
         (["shop=localhost:8001"], "shop: a url starts with http:// or https:// and a host"),
         (["shop=http://h/api"], "shop: a url of an instance ends after the port"),
         (["none=http://h"], "none: metrics use this word"),

@@ -55,7 +55,7 @@ def test_a_wrong_file_is_no_plan(wrong: str) -> None:
 
 
 def test_a_file_that_is_wrong_only_here() -> None:
-    Path("portico.yaml").write_text("services: {shop: {url: '${OF_THE_GATEWAY}'}}\n")
+    Path("portico.yaml").write_text("gateway: {admin_token: '${OF_THE_GATEWAY}'}\n")
     done = portico("plan", "new.yaml")
     assert done.exit_code == 1
     first, second = done.stderr.splitlines()

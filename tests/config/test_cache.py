@@ -62,7 +62,7 @@ def test_a_route_turns_it_off(load: Load) -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("30", "cache: expected keys and values, true or false"),
+        ("30", "cache: expected keys and values, true or false: write {ttl: 30}"),
         ("", "write cache: {ttl: 30}, or cache: false to turn it off"),
         ("{tll: 30}", 'cache.tll: unknown key; did you mean "ttl"?'),
         ("{ttl: -1}", "cache.ttl: has to be 0 or more"),

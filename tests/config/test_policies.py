@@ -196,8 +196,14 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
             "rewrite_cookies: {domain: http://gw.example}",
             "domain: a host has no scheme, port or path: write gw.example",
         ),
-        ("rate_limit: 60", "rate_limit: expected keys and values, a list, true or false"),
-        ("cors: [a]", "cors: expected keys and values, true or false"),
+        (
+            "rate_limit: 60",
+            "rate_limit: expected keys and values, a list, true or false: write {requests_per_minute: 60}",
+        ),
+        (
+            "cors: [a]",
+            "cors: expected keys and values, true or false: write {allow_origins: [https://app.example.com]}",
+        ),
         ("rate_limit: {by: clientip}", 'by: expected one of client_ip, consumer; did you mean "client_ip"?'),
         ("rate_limit: {by: {heder: X}}", 'rate_limit.by.heder: unknown key; did you mean "header"?'),
         ("rate_limit: [{burst: x}]", "rate_limit[0].burst: expected a whole number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,12 @@ from support.redis_process import RedisProcess
 from support.world import Gateway, until
 
 HEADER = "X-Team"
+OWN: dict[str, dict[str, Any]] = {
+    "ann": {"rate_limit": {"burst": 5}},
+    "bob": {},
+    "eve": {"rate_limit": {"burst": 5, "requests_per_minute": 2}},
+}
+"""Consumers, with their keys for a name."""
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +41,16 @@ def config(service: Backend, **gateway: Any) -> dict[str, Any]:
                 {"requests_per_day": 3, "by": {"header": HEADER}, "name": "daily"}]}},
             {"name": "key", "path": "/key", "service": "s", "policies": {"rate_limit": [
                 {"requests_per_minute": 1, "burst": 2, "by": {"header": "X-Api-Key"}}]}},
+            {"name": "own", "path": "/own", "service": "s", "policies": {
+                "auth": {"api_key": {}},
+                "rate_limit": {"requests_per_minute": 1, "burst": 2, "by": "consumer"}}},
             {"name": "free", "path": "/free", "service": "s", "policies": {"rate_limit": False}},
         ],
         "policies": {"rate_limit": {"requests_per_minute": 6000, "burst": 1000}},
+        "consumers": [
+            {"name": name, "keys": [f"sha256:{sha256(name.encode()).hexdigest()}"], **numbers}
+            for name, numbers in OWN.items()
+        ],
     }  # fmt: skip
 
 
@@ -139,6 +153,20 @@ def test_a_quota_that_is_spent_is_seen_and_reset(gateway: Gateway, store: str) -
     assert limit(gateway, name)["keys"] == []
     assert spend(gateway, "/day/x", "green", 1) == [200]
     assert reset(gateway, name, "green").status == 200
+
+
+def test_consumers_with_numbers_of_their_own(gateway: Gateway) -> None:
+    for name, burst in (("ann", 5), ("bob", 2), ("eve", 5)):
+        answers = [ask(gateway.port, "GET", "/own", f"X-API-Key: {name}").status for _ in range(burst + 1)]
+        assert answers == [*[200] * burst, 429]
+    own = limit(gateway, "route:own/consumer")
+    assert {(each["key"], each["left"], each["allowed"]) for each in own["keys"]} == {
+        ("ann", 0, 5), ("bob", 0, 2), ("eve", 0, 5)
+    }  # fmt: skip
+    assert limits(gateway, "?limit=route:own/consumer&key=ann")[0]["keys"][0]["allowed"] == 5
+    assert admin(gateway, "DELETE", "/admin/limits?limit=route:own/consumer&key=ann").status == 200
+    assert ask(gateway.port, "GET", "/own", "X-API-Key: ann").status == 200
+    assert ask(gateway.port, "GET", "/own", "X-API-Key: eve").status == 429
 
 
 @pytest.mark.parametrize(

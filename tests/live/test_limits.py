@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,8 @@ def problem(answer: Message, status: int, reason: str) -> None:
     assert document["type"]
 
 
-def refused(gateway: Gateway, data: bytes, status: int, reason: str) -> None:
-    """The bytes get this refusal, the connection closes, and the log has a line."""
+def refused(gateway: Gateway, data: bytes, status: int, reason: str) -> dict[str, Any]:
+    """The bytes get this refusal, the connection closes, and the log has a line, which is returned."""
     with gateway.wire() as wire:
         wire.send(data)
         answer = wire.receive()
@@ -61,6 +62,7 @@ def refused(gateway: Gateway, data: bytes, status: int, reason: str) -> None:
         assert wire.rest() == b"", "nothing follows the refusal"
     line = gateway.logged(answer.get("x-request-id"))
     assert (line["status_code"], line["reason"]) == (status, reason)
+    return line
 
 
 # ---- too much
@@ -118,6 +120,8 @@ def test_a_service_or_route_with_a_size_of_its_own(gateway: Gateway, path: str, 
 def test_a_target_that_is_too_long(gateway: Gateway) -> None:
     refused(gateway, request("GET", "/api/echo/" + "x" * 600), 414, "url_too_long")
     refused(gateway, b"GET /" + b"x" * 5000, 414, "url_too_long")
+    line = refused(gateway, request("PUT", "/api/echo/" + "x" * 3000), 414, "url_too_long")
+    assert (line["method"], line["path"]) == ("PUT", "/api/echo/" + "x" * 502)
     assert gateway.get("/api/echo/" + "x" * 500).status == 200
 
 

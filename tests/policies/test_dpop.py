@@ -8,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from portico.policies.auth.dpop import normal_uri, thumbprint_of
+from portico.policies.auth import dpop
+from portico.policies.auth.dpop import Replays, normal_uri, thumbprint_of
 from portico.policies.auth.keys import public_jwk
 
 OF_RFC_9449 = {
@@ -74,3 +75,22 @@ def test_different_addresses(one: str, other: str) -> None:
 )
 def test_what_is_no_address(text: Any) -> None:
     assert normal_uri(text) == ""
+
+
+def test_a_proof_is_good_once_however_many_others_come() -> None:
+    replays = Replays()
+    assert replays.is_new("mine")
+    assert all(replays.is_new(f"other {number}") for number in range(150_000))
+    assert not replays.peek().is_new("mine")
+    assert not replays.is_new("mine")
+    assert replays.peek().is_new("next")
+    assert replays.is_new("next"), "asking what would be said uses no proof up"
+
+
+def test_proofs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dpop, "_MOST", 100)
+    replays = Replays()
+    for number in range(1000):
+        replays.is_new(str(number))
+    assert len(replays._young) + len(replays._old) <= 200
+    assert not replays.is_new("950")

@@ -10,6 +10,7 @@ from portico.policies.counters.quotas import Quotas
 from portico.policies.counters.standing import fullest
 from portico.policies.limit_report import Listed, reported, reset
 from portico.policies.measures import Quota, Rate
+from portico.policies.own_measures import OwnMeasures
 
 
 def listed(*measures: Rate | Quota) -> Listed:
@@ -71,9 +72,9 @@ def test_a_reset_is_for_one_key_of_one_limit() -> None:
 
 
 def test_a_consumer_counts_against_its_own_numbers() -> None:
-    usual, own = TokenBuckets(60, 3), TokenBuckets(60, 30)
+    usual, own = TokenBuckets(60, 3), TokenBuckets(60, 30, prefix="60:30 ")
     limit = listed(Rate("x", usual, "local", ("", "")))
-    limit.owns = {"ann": [Rate("x", own, "local", ("", ""))]}
+    limit.owns = OwnMeasures({"ann": {"burst": 30}}, lambda _: [Rate("x", own, "local", ("", ""))], [own.store])
     now = time.monotonic()
     usual.take("bob", now)
     own.take("ann", now)

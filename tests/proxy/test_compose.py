@@ -28,7 +28,7 @@ def hosts(preserve_host: bool | None, *, trusted: bool = False) -> list[bytes]:
     own = exchange("Accept: */*", match=match, request_id="a" * 32, trace_id="b" * 32, trusted=trusted, query=b"")
     assert own.request is not None
     fields = own.request.fields
-    fields.shape = Shape(fields.names, fields.lines, REQUEST_DROP, frozenset())
+    fields.shape = Shape(fields.names, REQUEST_DROP)
     own.request.hop_by_hop = frozenset()
     found = []
     for instance in (PRIVATE, PUBLIC, PRIVATE):

@@ -63,10 +63,14 @@ class World:
 
 def service_of(snapshot: Snapshot, path: str = "/api/a/x") -> Service:
     """The service that requests for a path go to."""
+    return route_of(snapshot, path).handling.service
+
+
+def route_of(snapshot: Snapshot, path: str = "/api/a/x") -> Route:
     match = snapshot.matcher.find(cast(Any, ANYBODY.request), path.encode())
     assert isinstance(match, RouteMatch)
     assert isinstance(match.route, Route)
-    return match.route.handling.service
+    return match.route
 
 
 def instances(*names: str, **weights: int) -> list[dict[str, Any]]:
@@ -145,6 +149,37 @@ def test_a_worker_that_has_reloaded_holds_no_older_snapshot() -> None:
         world.build(instances=instances("a", "b"))
     gc.collect()
     assert first() is None
+
+
+def test_a_snapshot_that_is_replaced_is_freed_at_once() -> None:
+    """What is built with one the garbage collector never looks at: a circle in it would be there for ever."""
+    world = World(instances=instances("a", "b"))
+    gc.collect()
+    gc.disable()
+    try:
+        routes = world.builder._routes.routes
+        assert routes is not None
+        gone = weakref.ref(routes)
+        del routes
+        world.build(instances=instances("a", "c"))
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_route_of_a_snapshot_that_is_replaced_asks_the_routes_of_the_latest() -> None:
+    """A response that began before a reload may come with a redirect after it."""
+    world = World(instances=instances("a"))
+    snapshot = world.builder.build(Config.model_validate({"services": {"a": {"url": "http://a"}}}), 2)
+    match = snapshot.matcher.find(cast(Any, ANYBODY.request), b"/api/a/x")
+    assert isinstance(match, RouteMatch)
+    assert isinstance(match.route, Route)
+    rewriting = match.route.handling.rewriting
+    assert rewriting is not None
+    assert [rewriting.is_public(b"h", path) for path in (b"/api/a/x", b"/api/b/x")] == [True, False]
+    del snapshot
+    world.builder.build(Config.model_validate({"services": {"b": {"url": "http://b"}}}), 3)
+    assert [rewriting.is_public(b"h", path) for path in (b"/api/a/x", b"/api/b/x")] == [False, True]
 
 
 # ---- what second tries have used up
@@ -270,17 +305,39 @@ def test_a_build_that_fails_leaves_those_after_it_where_limits_are_counted_now(m
 
     monkeypatch.setattr(builder_module, "build_chain", build)
     world = World(instances=instances("a", "b"))
-    services, before = [*world.builder.live._services], counted_in[-1]
+    world.builder.live.set_health([("a", "http://a", False)])
+    before = counted_in[-1]
     fails = True
     config = Config.model_validate({"services": {"a": {"instances": instances("a", "b")}}})
     other: Any = object()
     with pytest.raises(LookupError):
         at_once(world.builder.building(config, 2, Counting(other, None)))
     assert counted_in[-1] == (other, None)
-    assert world.builder.live._services == services
+    world.builder.live.set_health([("a", "http://a", True)])
+    assert {world.choose(), world.choose()} == {"a", "b"}
+    assert not world.builder.live._coming.of_upstream
     fails = False
     world.build(instances=instances("a", "b"))
     assert counted_in[-1] == before
     at_once(world.builder.building(config, 4, Counting(other, None)))
     world.build(instances=instances("a", "b"))
     assert counted_in[-1] == (other, None)
+
+
+def test_replaced_routes_are_freed_though_no_collection_looks_at_them() -> None:
+    world = World(url="http://h")
+    others = {"services": {"a": {"url": "http://h", "case_insensitive": True}}, "policies": {"rewrite_location": True}}
+    snapshot = world.builder.build(Config.model_validate(others), 2)
+    rewriting = route_of(snapshot).handling.rewriting
+    assert rewriting is not None
+    assert rewriting.is_public(b"any", b"/api/a/x")
+    router = weakref.ref(snapshot.matcher.router)
+    gc.collect()
+    gc.disable()
+    try:
+        snapshot = world.builder.build(Config.model_validate({"services": {"b": {"url": "http://h"}}}), 3)
+        assert router() is None
+    finally:
+        gc.enable()
+    assert not rewriting.is_public(b"any", b"/api/a/x"), "a response that outlasts them goes by the routes of now"
+    assert rewriting.is_public(b"any", b"/api/b/x")

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from portico.core.found import Found
-from portico.snapshot import live
-from portico.upstreams import service
+from portico.core.slices import at_once
+from portico.snapshot import instances, live
+from portico.upstreams import round_robin, service
 
 from .test_builder import World
 
-_FILES = (live.__file__, service.__file__)
+_FILES = (live.__file__, service.__file__, instances.__file__, round_robin.__file__)
 
 
 def steps(do: Callable[[], Any]) -> int:
@@ -43,13 +44,16 @@ def found(network: int, count: int) -> list[Found]:
 def cost(count: int, change: str) -> int:
     """Of one change while `count` instances are registered."""
     world = World(discover="admin", instances=[{"url": "https://written.test"}])
-    discover = world.builder.live.discover
+    discover, discovering = world.builder.live.discover, world.builder.live.discovering
     discover("a", found(0, count))
     changes: dict[str, Callable[[], Any]] = {
         "as many more come": lambda: discover("a", found(0, count) + found(1, count)),
         "all go": lambda: discover("a", []),
         "others take their place": lambda: discover("a", found(1, count)),
         "a reload has none of them": lambda: world.build(url="http://other"),
+        "one more comes": lambda: at_once(discovering("a", {"http://h": [Found("http://h")]})),
+        "one goes": lambda: at_once(discovering("a", {found(0, 1)[0].url: []})),
+        "one is down": lambda: world.builder.live.set_health([("a", found(0, 1)[0].url, False)]),
         "all are down": lambda: world.builder.live.set_health([("a", each.url, False) for each in found(0, count)]),
     }
     return steps(changes[change])
@@ -62,3 +66,8 @@ def cost(count: int, change: str) -> int:
 def test_changes_cost_as_much_as_there_are_instances(change: str) -> None:
     """A worker that did ten thousand squared would be taken for one that hangs."""
     assert cost(160, change) < 10 * cost(20, change)
+
+
+@pytest.mark.parametrize("change", ["one more comes", "one goes", "one is down"])
+def test_what_becomes_of_one_does_not_cost_a_look_at_the_others(change: str) -> None:
+    assert cost(160, change) == cost(20, change)

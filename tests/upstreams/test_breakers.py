@@ -30,7 +30,7 @@ class World:
         self.breakers = Breakers(
             cast(Deadlines, self.deadlines),
             self.openings,
-            self.refreshed.append,
+            lambda _, instance: self.refreshed.append(instance),
             lambda *ejection: self.ejected.append(ejection),
         )
         self.instance = Instance(Address("a:80"), cast(Deadlines, self.deadlines), cast(Turn, None))

@@ -216,18 +216,18 @@ def test_what_somebody_says_stands_in_place_of_what_is_written() -> None:
     c.is_backup = True
     service = make_service((a, 1), (b, 1), (c, 1))
     a.is_drained = True
-    service.weigh()
+    service.refresh()
     assert [*service.available] == [b]
     assert dict(service.exceptions(0.0))[a] is InstanceState.DRAINED
     b.weight = 0
-    service.weigh()
+    service.refresh()
     assert [*service.available] == [c], "the backup"
     c.is_drained = True
-    service.weigh()
+    service.refresh()
     assert [*service.available] == []
     assert service.choose((), NOBODY) is None
     a.is_drained, a.weight = False, 3
-    service.weigh()
+    service.refresh()
     assert [service.choose((), NOBODY) for _ in range(3)] == [a] * 3
 
 
@@ -235,7 +235,7 @@ def test_a_drained_one_is_not_used_where_too_many_are_ejected(clock: Clock) -> N
     a, b, c = (make_instance(name) for name in "abc")
     service = make_service((a, 1), (b, 1), (c, 1), balancing=Balancing(max_ejected=0.5))
     a.is_drained = True
-    service.weigh()
+    service.refresh()
     for instance in (b, c):
         breaker = failing(service, instance)
         breaker.failed(object())
@@ -250,7 +250,7 @@ def test_no_circuit_is_open_where_all_are_drained(clock: Clock) -> None:
     failing(service, a)
     assert service.opens_in(clock.monotonic()) is not None
     a.is_drained = True
-    service.weigh()
+    service.refresh()
     assert service.opens_in(clock.monotonic()) is None, "nobody waits for it"
 
 

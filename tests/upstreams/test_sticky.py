@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from portico.core.exchange import Exchange
+from portico.core.slices import at_once
 from portico.upstreams.consistent_hash import by_header
 from portico.upstreams.instance import Instance
 from portico.upstreams.sticky import CookieSticky, Sticky
@@ -103,7 +104,7 @@ def test_a_value_is_forgotten_when_nobody_uses_it_any_more() -> None:
     for value in (b"one", b"two"):
         sticky.issued(value, A.name, 1000.0, is_error=False)
     assert sticky.named(exchange("Session: one", started=1090.0)) is A
-    bindings.age(1110.0)
+    at_once(bindings.age(1110.0))
     assert len(bindings) == 1
     assert sticky.named(exchange("Session: one", started=1180.0)) is A, "each use counts"
     assert sticky.named(exchange("Session: one", started=1300.0)) is None
@@ -116,6 +117,27 @@ def test_only_so_many_are_remembered() -> None:
     assert bindings.get(b"1", 1.0)
     bindings.put(b"3", "a", 2.0)
     assert [bindings.get(digest, 3.0) is not None for digest in (b"1", b"2", b"3")] == [True, False, True]
+
+
+def test_sessions_that_nobody_uses_push_out_none_that_are_used() -> None:
+    bindings = Bindings(1000.0, most=100)
+    bindings.put(b"used", "a", 0.0)
+    assert bindings.get(b"used", 0.0)
+    for number in range(10_000):
+        bindings.put(b"%d" % number, "a", 1.0)
+        assert len(bindings) <= 100
+        assert bindings.known(b"%d" % number), "one that begins is used soon, and known until then"
+    assert bindings.get(b"used", 1.0)
+
+
+def test_a_new_session_is_known_where_all_others_are_used() -> None:
+    bindings = Bindings(1000.0, most=100)
+    for number in range(500):
+        bindings.put(b"%d" % number, "a", 1.0)
+        bindings.get(b"%d" % number, 1.0)
+    for digest in (b"x", b"y", b"z"):
+        bindings.put(digest, "a", 2.0)
+    assert [bindings.get(digest, 3.0) is not None for digest in (b"x", b"y", b"z", b"0")] == [True, True, True, False]
 
 
 def test_redis_is_told_once_what_is_issued_and_now_and_then_that_it_is_used() -> None:

@@ -15,6 +15,8 @@ from portico.core.messages import RequestHead, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.request_forms import RequestForms
+from portico.wire.http1.response_forms import ResponseForms
 from portico.wire.http1.response_heads import ResponseHeads
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
@@ -199,11 +201,12 @@ def decided(recorded: Recorded) -> object:
     if request is None:
         assert recorded.refused is not None
         return str(recorded.refused)
-    fields, others = request.fields, ("fields", "known", "known_by", "received", "tail")
+    fields, others = request.fields, ("fields", "known", "received", "tail")
     assert fields.shape is not None
     return [
         *(getattr(request, name) for name in RequestHead.__slots__ if name not in others),
-        *(fields.names, fields.lines, fields.unnoted(), fields.shape.decided),
+        *(fields.names, fields.lines, fields.unnoted(), fields.passing()),
+        *([fields.get(name), fields.once(name), fields.all(name)] for name in fields.names),
     ]
 
 
@@ -275,6 +278,7 @@ class ServerWorld:
         self.turn = Turn(self.loop.as_loop())
         self.deadlines = Deadlines(self.loop.as_loop(), self.turn)
         self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.turn, self.loop.as_loop())
+        self.server.forms = RequestForms(often=1, pause=0.0)
         self.wires = [self.connect() for _ in range(connections)]
         self.wire = self.wires[0]
 
@@ -408,7 +412,8 @@ class UpstreamWorld:
         self.loop = FakeLoop()
         turn = Turn(self.loop.as_loop())
         self.deadlines = Deadlines(self.loop.as_loop(), turn)
-        self.connection = UpstreamConnection(self.deadlines, turn, ResponseHeads() if heads is None else heads)
+        heads = ResponseHeads(forms=ResponseForms(often=1, pause=0.0)) if heads is None else heads
+        self.connection = UpstreamConnection(self.deadlines, turn, heads)
         self.wire = Wire(self.loop, self.connection)
 
     def start(self, method: bytes = b"GET", chunked: bool = False, body_done: bool = True) -> Answered:

@@ -45,8 +45,10 @@ def services_of(arguments: Sequence[str]) -> dict[str, str]:
     services: dict[str, str] = {}
     for argument in arguments:
         name, equals, url = argument.partition("=")
-        if not equals or not _NAME.fullmatch(name):
+        if not equals or not name:
             raise ValueError("expected NAME=URL, such as shop=http://localhost:8001")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a service: letters, digits, and within it also . _ -")
         if name in RESERVED:
             raise ValueError(f"{name}: metrics use this word; choose another name")
         if name in services:

@@ -10,12 +10,11 @@ from typing import Annotated, Final
 
 import typer
 
-from portico.cli.configured import load
 from portico.cli.console import err, fail, fail_usage, out, say
 from portico.cli.log_files import backwards, coming, whole_lines_end
 from portico.cli.log_lines import Filter, is_status, last, read, readable
 from portico.cli.options import AdminOption, ConfigOption
-from portico.cli.running import gateway_at
+from portico.cli.running import gateway_at, gateway_written
 
 _STANDARD: Final = ("stdout", "stderr", "off")
 _LINES: Final = 20
@@ -129,8 +128,7 @@ def _show_file(path: Path, number: int, follow: bool, made: Callable[[str], str 
 
 def _configured(config: Path | None) -> Path | None:
     """The file that the gateway writes, if it writes one."""
-    loaded, _ = load(config, demo=True)
-    target = loaded.gateway.log.access
+    target = gateway_written(config).log.access
     return None if target in _STANDARD or target.startswith("syslog") else Path(target)
 
 

@@ -13,9 +13,9 @@ import typer
 from portico.cli.apply import refuse
 from portico.cli.configured import load, text_of
 from portico.cli.console import err, fail, say
-from portico.cli.kept import kept
 from portico.cli.options import AdminOption, ConfigOption
 from portico.cli.running import gateway_at
+from portico.core.imports import kept
 
 if TYPE_CHECKING:
     from portico.plan import Change

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from portico.cli.configured import named_file, usable
-from portico.cli.console import err, fail, fail_usage, say
-from portico.cli.kept import kept
+from portico.cli.console import err, fail, fail_usage
 from portico.cli.options import ConfigOption, FileArgument
 from portico.cli.resuming import loaded_or_last
+from portico.cli.serving import serve
+from portico.core.imports import kept
 
 
 def run(
@@ -33,20 +35,8 @@ def run(
     for variable, value in (("GATEWAY_HOST", host), ("GATEWAY_PORT", port)):  # there, they outlast reloads
         if value is not None:
             os.environ[variable] = value
-    loaded, path, refused = loaded_or_last(path) if resume else (*usable(path), "")
-    with kept():
-        from portico.config import expired_certificates, warnings_for
-        from portico.processes.ipc.listeners import ListenError, Listeners
-        from portico.processes.supervisor.main import Supervisor
-    for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
-        say(err, f"warning: {warning}")
-    try:
-        listeners = Listeners.open(
-            loaded.gateway, f", or name another port: {'GATEWAY_PORT' if port is None else '--port'}"
-        )
-    except ListenError as error:
-        fail(f"portico: {error}")
-    Supervisor(loaded, path, listeners, watch=reload, refused=refused).run()
+    load = partial(loaded_or_last, path) if resume else (lambda: (*usable(path), ""))
+    serve(load, reload=reload, has_port=port is not None)
 
 
 def _check_address(host: str | None, port: str | None) -> None:

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from portico.cli.configured import load, path_of
+from portico.cli.configured import path_of
 from portico.cli.console import fail
 
 if TYPE_CHECKING:
     from portico.cli.admin_client import AdminClient
-    from portico.config import Problem
+    from portico.config import GatewaySettings, Problem
 
 
 def gateway_at(config: Path | None, admin: str | None) -> AdminClient:
-    """The running gateway. `--admin` works even where the file is wrong: that may be the reason for the command."""
+    """The running gateway: where the gateway section of the file says, or at `admin`, whatever is in the file."""
     from portico.cli.admin_client import AdminClient, AdminError
 
     if admin is None:
         try:
-            return AdminClient.of(load(config, demo=True, failed=_no_address)[0].gateway)
+            return AdminClient.of(gateway_written(config))
         except AdminError as error:
             fail(f"portico: {error}")
-    from portico.config import ConfigError, load_config
+    from portico.config import ConfigError, load_gateway
     from portico.config.environment import without_newline
     from portico.config.gateway import split_address
 
@@ -35,11 +35,21 @@ def gateway_at(config: Path | None, admin: str | None) -> AdminClient:
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--admin") from error
     try:
-        written = load_config(path_of(config), os.environ).gateway.own_admin_token
+        written = load_gateway(path_of(config), os.environ).own_admin_token
     except ConfigError:
         written = None
     token = without_newline(os.environ.get("ADMIN_TOKEN", "")) or written
     return AdminClient(host, port, token)
+
+
+def gateway_written(config: Path | None) -> GatewaySettings:
+    """What the file says of the gateway; what is wrong with that ends the command."""
+    from portico.config import ConfigError, load_gateway
+
+    try:
+        return load_gateway(path_of(config), os.environ)
+    except ConfigError as error:
+        _no_address(error.problems)
 
 
 def _no_address(problems: Sequence[Problem]) -> NoReturn:

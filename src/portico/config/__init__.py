@@ -11,6 +11,7 @@ from portico.config.failover import FailoverSettings
 from portico.config.files import expired_certificates, file_problems, named_files, presented_certificates
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
+from portico.config.gateway_section import load_gateway
 from portico.config.include import included_files
 from portico.config.instances import InstanceSettings, NetworkUrl, network_url
 from portico.config.levels import Level, Merged, Policies, merge_policies
@@ -22,6 +23,7 @@ from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
 from portico.config.passing import (
     dump_config,
+    forgetting_written,
     gateway_of,
     load_dumped,
     loading,
@@ -105,12 +107,14 @@ __all__ = [
     "dump_config",
     "expired_certificates",
     "file_problems",
+    "forgetting_written",
     "gateway_of",
     "hosts_in_words",
     "included_files",
     "json_schema",
     "load_config",
     "load_dumped",
+    "load_gateway",
     "load_text",
     "loading",
     "merge_policies",

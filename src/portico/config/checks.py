@@ -12,7 +12,7 @@ from portico.config.listen_checks import listen_findings, shared_address
 from portico.config.problems import Finding, KeyPath
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.routes import RouteSettings
-from portico.config.services import ServiceSettings
+from portico.config.services import HealthCheckSettings, ServiceSettings
 from portico.policies.auth import AuthSettings, ClientCertificateSettings
 
 RESERVED = ("gateway", "none")
@@ -129,6 +129,19 @@ def cache_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute]) ->
     caches = ((route, *route.policies["cache"]) for route in routes if "cache" in route.policies)
     for path in dict.fromkeys(scope_path(route, scope) for route, cache, scope in caches if cache.store == "redis"):
         yield Finding((*path, "cache", "store"), message)
+
+
+def health_check_findings(gateway: GatewaySettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
+    """Checks that are shared need Redis."""
+    if gateway.redis_url is not None:
+        return
+    message = "needs a Redis that gateways share: set REDIS_URL or write gateway.redis_url"
+    for name, service in services.items():
+        checks: dict[KeyPath, HealthCheckSettings | None] = {(): service.health_check}
+        checks |= {("versions", key): version.health_check for key, version in service.versions.items()}
+        for path, check in checks.items():
+            if check is not None and check.shared:
+                yield Finding(("services", name, *path, "health_check", "shared"), message)
 
 
 def discovery_findings(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from portico.config.section import Secret, Section, Whole
-from portico.core.consumers import Consumer
+from portico.config.section import Many, Secret, Section, Whole
+from portico.core.consumers import Consumer, Consumers, Numbers
 from portico.core.passwords import checked_hash
 from portico.core.settings import NotEmpty
+from portico.core.slices import Steps
 from portico.net.tls.client_names import checked_certificate_name
 from portico.policies.consumer_fields import ConsumerName, ScopeName
 
@@ -57,7 +60,7 @@ class ConsumerLimit(ConsumerNumbers):
     """Numbers of limits `by: consumer` by their names, also of those with `cost`."""
 
 
-class ConsumerSettings(Section):
+class ConsumerSettings(Many):
     """A caller, identified by the `username` of a token, or else its `preferred_username` or `sub`, or by an API key.
 
     `password` is the argon2 hash of its password, or of its client secret; `keys` are the SHA-256 hashes of its API
@@ -89,8 +92,30 @@ class ConsumerSettings(Section):
     `email:`, `IP:` and `sha256:` with what follows. No two consumers have the same.
     """
 
+    @property
+    def numbers(self) -> Numbers | None:
+        """Its own numbers of rate limits, as far as they are written."""
+        written = self.rate_limit
+        return None if written is None else written.model_dump(exclude_none=True, exclude_defaults=True)
+
     def compiled(self) -> Consumer:
         """The same for whoever asks the directory of consumers."""
         digests = tuple(bytes.fromhex(each.removeprefix("sha256:")) for each in self.keys)
         password = self.password.get_secret_value() if self.password is not None else ""
         return Consumer(self.name, self.scopes, digests, password, self.certificates)
+
+
+def directory_of(consumers: Iterable[ConsumerSettings]) -> Steps[Consumers]:
+    """What is known of all of them, in steps; those with the same scopes share these."""
+    alike: dict[tuple[str, ...], tuple[str, ...]] = {}
+    names: dict[str, str] = {}
+
+    def compiled() -> Iterator[tuple[Consumer, Numbers | None]]:
+        for each in consumers:
+            scopes = alike.get(each.scopes)
+            if scopes is None:
+                scopes = tuple(names.setdefault(name, name) for name in each.scopes)
+                alike[scopes] = scopes
+            yield replace(each.compiled(), scopes=scopes), each.numbers
+
+    return (yield from Consumers.gathering(compiled()))

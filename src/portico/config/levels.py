@@ -80,8 +80,9 @@ _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items(
 class _Written:
     """Accepts what a level may say about one policy, and hides the secrets in it."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, example: str) -> None:
         self.kind = kind
+        self.example = f": write {example}" if example.startswith(("{", "[")) else ""
         kinds = list(alternatives(kind))
         self.takes_list = any(get_origin(member) is list for member in kinds)
         self.takes_keys = any(get_origin(member) is not list for member in kinds)
@@ -96,7 +97,7 @@ class _Written:
         if isinstance(value, dict):
             raise ValueError("expected a list: put brackets around it, [{…}]")
         kinds = [*(["keys and values"] if self.takes_keys else []), *(["a list"] if self.takes_list else [])]
-        raise ValueError(f"expected {', '.join(kinds)}, true or false")
+        raise ValueError(f"expected {', '.join(kinds)}, true or false{self.example}")
 
 
 def _advice(key: str) -> str:
@@ -128,7 +129,9 @@ else:
             **{
                 key: (
                     Annotated[
-                        Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind), NotEmpty(_advice(key))
+                        Any,
+                        BeforeValidator(_Written(kind, _EXAMPLES.get(key, "")), json_schema_input_type=bool | kind),
+                        NotEmpty(_advice(key)),
                     ],
                     Field(None, validate_default=False, description=_MEANINGS.get(key)),
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Final, Literal
 
@@ -41,6 +42,8 @@ def is_loopback(host: str) -> bool:
 
 Host = Annotated[str, AfterValidator(listening_host)]
 Port = Annotated[Whole, Field(ge=0, le=65535)]
+_SYMBOLS: Final = frozenset("*?[")
+"""What stands for other characters in the names of routes."""
 _CERTIFIED: Final = "tls: {certificate: FILE, key: FILE}"
 TlsField = Annotated[
     TlsSettings | None,
@@ -110,4 +113,13 @@ class ListenerSettings(Section):
 
     def serves(self, route: str) -> bool:
         """Whether it serves the route of this name."""
-        return self.routes is None or any(fnmatchcase(route, written) for written in self.routes)
+        if self.routes is None:
+            return True
+        names, forms = self.names_and_forms
+        return route in names or any(fnmatchcase(route, form) for form in forms)
+
+    @cached_property
+    def names_and_forms(self) -> tuple[frozenset[str], tuple[str, ...]]:
+        """What `routes` holds: names, and what stands for others."""
+        forms = tuple(each for each in self.routes or () if not _SYMBOLS.isdisjoint(each))
+        return frozenset(self.routes or ()).difference(forms), forms

@@ -27,12 +27,13 @@ from portico.config.checks import (
     consumer_findings,
     discovery_findings,
     gateway_findings,
+    health_check_findings,
     match_findings,
     name_findings,
     password_findings,
     token_findings,
 )
-from portico.config.consumers import ConsumerSettings
+from portico.config.consumers import ConsumerSettings, directory_of
 from portico.config.discovery import DiscoverSettings, networks_of
 from portico.config.endpoints import KEYS, METADATA
 from portico.config.found import DiscoveryField
@@ -46,13 +47,13 @@ from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.route_checks import failover_route_findings, route_findings, trailer_findings
 from portico.config.routes import RouteSettings
 from portico.config.sample_keys import sample_key_findings
-from portico.config.section import NoneIsEmpty, Section, written_as
+from portico.config.section import NoneIsEmpty, Section, Small, written_as
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.source import Source
 from portico.config.split_checks import agreement_findings, split_findings
 from portico.config.tokens import is_origin
 from portico.config.words import LOCATED
-from portico.core.consumers import Consumers
+from portico.core.consumers import Consumers, OwnNumbers
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
@@ -106,11 +107,13 @@ class Config(Section):
         written_as(dict, "services: {NAME: {url: http://host:port}}"),
     ] = Field(default_factory=dict)
     """The services by name, which stands in paths, metrics and log lines; `gateway` and `none` are taken."""
-    routes: Annotated[tuple[RouteSettings, ...], written_as(list, "routes: [{path: /shop, service: shop}]")] = ()
+    routes: Annotated[
+        tuple[Annotated[RouteSettings, Small], ...], written_as(list, "routes: [{path: /shop, service: shop}]")
+    ] = ()
     """Written routes, of which the most specific one takes a request; every service has default ones besides."""
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
     """Policies of all routes; services, versions and routes override them key by key."""
-    consumers: tuple[ConsumerSettings, ...] = ()
+    consumers: tuple[Annotated[ConsumerSettings, Small], ...] = ()
     """Callers that are known by name. None has to be listed to be admitted by a token; keys and passwords are those of
     consumers that are.
     """
@@ -131,6 +134,7 @@ class Config(Section):
     _secret_files: tuple[Path, ...] = PrivateAttr(default=())
     _read_at: Moment = PrivateAttr(default=Moment())
     _source: Source | None = PrivateAttr(default=None)
+    _directory_of_consumers: Consumers | None = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -173,18 +177,16 @@ class Config(Section):
         return {route.name for route in self.all_routes} | {route.name for route in self.routes if route.name}
 
     @property
-    def consumer_rates(self) -> dict[str, dict[str, Any]]:
+    def consumer_rates(self) -> OwnNumbers:
         """What replaces the numbers of rate limits for consumers, by their names."""
-        return {
-            consumer.name: consumer.rate_limit.model_dump(exclude_none=True, exclude_defaults=True)
-            for consumer in self.consumers
-            if consumer.rate_limit is not None
-        }
+        return self.consumer_directory.numbers
 
     @property
     def consumer_directory(self) -> Consumers:
         """All consumers, with what they may prove themselves by."""
-        return Consumers(consumer.compiled() for consumer in self.consumers)
+        if self._directory_of_consumers is None:
+            self._directory_of_consumers = at_once(directory_of(self.consumers))
+        return self._directory_of_consumers
 
     @property
     def own_policies(self) -> Merged:
@@ -256,7 +258,7 @@ class Config(Section):
         tokens = self.gateway.tokens
         if tokens.algorithm is None and self.token_settings is None:
             return False
-        return "tokens" in self.gateway.model_fields_set or any(each.password is not None for each in self.consumers)
+        return "tokens" in self.gateway.model_fields_set or bool(self.consumer_directory.passwords)
 
     @property
     def issuing_secret(self) -> str | None:
@@ -352,10 +354,15 @@ class Config(Section):
         return frozenset(own if self.discover is None else {*own, self.discover.source})
 
     def parts(self) -> Iterator[object]:
-        """All its services and routes."""
-        yield from self.services.values()
+        """All its services, with their instances, routes and consumers, and what is written of them."""
+        for service in self.services.values():
+            yield service
+            yield from service.instances or ()
+        yield from self.consumers
+        yield from self.consumer_directory
         yield from self.routes
         yield from self.all_routes
+        yield from (self._tree.get("services") or {}).values()
         yield from self._tree.get("routes") or ()
 
     @property
@@ -423,6 +430,7 @@ class Config(Section):
             *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
+            *health_check_findings(self.gateway, self.services),
             *sample_key_findings(self.gateway, self.all_routes, self._policy_defaults),
             *self._resolved.findings,
         ]

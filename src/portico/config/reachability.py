@@ -1,9 +1,8 @@
-"""What patterns and exact paths take from other routes: all that they have, or what those guard."""
+"""What patterns and exact paths take from other routes: all that they have."""
 
 from __future__ import annotations
 
 import re
-import string
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -14,23 +13,18 @@ from portico.core.errors import MessageError
 from portico.core.paths import segments_of
 from portico.core.patterns.pattern import Pattern, path_pattern, path_text
 from portico.core.patterns.pattern_set import PatternSet, State
-from portico.core.route_paths import beginning_of, is_exact, is_pattern, is_prefix, literal_of, pattern_of
+from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
 
-GUARDS: Final = frozenset({"auth", "authorize", "ip_filter"})
-"""The policies that say who may come: a way around them is worth a warning."""
-
-_MOST_STATES: Final = 1000
+MOST_STATES: Final = 1000
 """States that are looked at for one route: where they do not suffice, nothing is said."""
 _MOST_ROUTES: Final = 5000
-_LONGEST: Final = 500
+LONGEST: Final = 500
 """Of a path that is looked at."""
-_PLAIN: Final = string.ascii_lowercase + string.digits + "/-_.~" + string.ascii_uppercase + "!$&'()*+,;=:@"
-"""The characters of paths that are shown, those before others that say more."""
 
 
 def unreachable(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """A finding for each route that others hide."""
-    order = sorted((route for route in routes if len(route.path) <= _LONGEST), key=_place)
+    order = sorted((route for route in routes if len(route.path) <= LONGEST), key=_place)
     hiding = [route for route in order if _may_hide(route)]
     if not hiding or len(hiding) > _MOST_ROUTES:
         return
@@ -88,57 +82,12 @@ def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _pattern(route: ResolvedRoute) -> Pattern:
+def pattern_for(route: ResolvedRoute) -> Pattern:
     """The paths that it takes."""
     if is_pattern(route.path):
         return pattern_of(route.path)
     literal = re.sub(r"([^A-Za-z0-9/%_~-])", r"\\\1", literal_of(route.path))
     return path_pattern(f"^{literal}$" if is_exact(route.path) else f"^{literal.rstrip('/')}(/|$)")
-
-
-def unguarded(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
-    """A finding for each pattern that leads into a guarded prefix of the same service, and past its guard.
-
-    One that is written for paths below that prefix is an exception from it, as a longer prefix would be.
-    """
-    prefixes = [route for route in routes if is_prefix(route.place) and len(route.path) <= _LONGEST]
-    guards = [(route, GUARDS & set(route.policies)) for route in prefixes]
-    guarded = [(route, guard, f"{route.path.rstrip('/')}/") for route, guard in guards if guard]
-    for route in filter(lambda route: is_pattern(route.path), routes):
-        own, beginning = set(route.policies), f"{beginning_of(route.path).rstrip('/')}/"
-        for other, guard, prefix in guarded:
-            if (
-                guard <= own
-                or other.service != route.service
-                or not prefix.startswith(beginning)
-                or prefix == beginning
-            ):
-                continue
-            path = _shared_path(_pattern(route), _pattern(other))
-            if path is not None:
-                missing = " and ".join(sorted(guard - own))
-                message = f"{path} passes without {missing} of the route {other.name}: a pattern comes before a prefix"
-                yield Finding((*route.source, "path"), message)
-
-
-def _shared_path(one: Pattern, other: Pattern) -> str | None:
-    """The shortest path that both match; None for none, or where that is not known."""
-    sets = PatternSet([one]), PatternSet([other])
-    kinds = tuple(each.kinds() for each in sets)
-    symbols = {(kinds[0][ord(each)], kinds[1][ord(each)]): each for each in reversed(_PLAIN)}.values()
-    coming = deque([(sets[0].start, sets[1].start, "")])
-    seen: set[tuple[int, int]] = set()
-    while coming and len(seen) < _MOST_STATES:
-        first, second, text = coming.popleft()
-        if sets[0].ending(first) and sets[1].ending(second):
-            return text
-        for symbol in symbols:
-            pair = sets[0].step(first, symbol), sets[1].step(second, symbol)
-            key = id(pair[0]), id(pair[1])
-            if key not in seen and sets[0].is_alive(pair[0]) and sets[1].is_alive(pair[1]):
-                seen.add(key)
-                coming.append((*pair, text + symbol))
-    return None
 
 
 class _Search:
@@ -147,7 +96,7 @@ class _Search:
     def __init__(self, hiding: Sequence[ResolvedRoute]) -> None:
         self.hiding = hiding
         self.indexes = {id(route): index for index, route in enumerate(hiding)}
-        self.together = PatternSet(map(_pattern, hiding))
+        self.together = PatternSet(map(pattern_for, hiding))
         self.kinds = self.together.kinds()
 
     def hidden_by(self, route: ResolvedRoute) -> list[ResolvedRoute]:
@@ -157,7 +106,7 @@ class _Search:
             return []
         found: dict[str, ResolvedRoute] = {}
         try:
-            for matching in self._reached(PatternSet([_pattern(route)])):
+            for matching in self._reached(PatternSet([pattern_for(route)])):
                 other = self._hiding(route, matching)
                 if other is None:
                     return []
@@ -190,7 +139,7 @@ class _Search:
                 if (key := (id(pair[0]), id(pair[1]))) not in seen:
                     seen.add(key)
                     coming.append(pair)
-            if len(seen) > _MOST_STATES:
+            if len(seen) > MOST_STATES:
                 raise MessageError("malformed_request", "too many states")
 
 

@@ -126,6 +126,7 @@ def resolving(
     """`resolve`, in steps. Services that were `found` are written at `discover.service`."""
     resolver = _Resolver(services, routes, policies, Merger(defaults), frozenset(found))
     resolved = []
+    yield from resolver.merging()
     for route in resolver.routes():
         resolved.append(route)
         yield
@@ -154,10 +155,14 @@ class _Resolver:
         self.numbers: dict[str, int] = {}
         self.upstreams: dict[tuple[str, str | None], tuple[Upstream, list[Level]]] = {}
 
-    def routes(self) -> Iterator[ResolvedRoute]:
+    def merging(self) -> Iterator[None]:
+        """Find what is wrong with the policies of every service, also of one that no route leads to, in steps."""
         for name, service in self.services.items():
             for version in (None, *service.versions):
                 self.merger.merge(self._upstream(name, version)[1], complete=False)
+            yield
+
+    def routes(self) -> Iterator[ResolvedRoute]:
         for index, route in enumerate(self.written):
             split = route.choice
             if split is not None:

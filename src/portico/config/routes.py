@@ -13,7 +13,7 @@ from portico.config.levels import Policies
 from portico.config.mirror import MirrorField
 from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
-from portico.config.section import NoneIsEmpty, Section
+from portico.config.section import Many, NoneIsEmpty
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
 from portico.config.split import Otherwise, SideSettings, SideStickyField, SplitChoice, SplitField
 from portico.core.conditions import FieldCondition, ParameterCondition, ParameterName
@@ -32,7 +32,7 @@ def _matches_all(example: str) -> NotEmpty:
     return NotEmpty(f"write {example}, or leave it out to match everything")
 
 
-class RouteSettings(Section):
+class RouteSettings(Many):
     """Which requests go to a service: those whose path, hosts, methods, headers and query are as written.
 
     Empty lists match everything. A route with `fallback` in place of a path gets what no other route takes. In place of
@@ -150,8 +150,7 @@ class RouteSettings(Section):
     @property
     def targets(self) -> tuple[tuple[str, str | None], ...]:
         """The services that it leads to, with the versions that it names."""
-        choice = self.choice
-        if choice is not None:
+        if (self.split or self.canary is not None) and (choice := self.choice) is not None:
             return tuple((side.service, side.version) for side in choice.sides)
         return () if self.service is None else ((self.service, self.version),)
 

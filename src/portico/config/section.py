@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+)
 
 from portico.core.settings import Settings
 
@@ -16,6 +21,37 @@ class Section(Settings):
 
     drops_empty: ClassVar[bool] = True
 
+
+class Many(Section):
+    """One of a kind of which a configuration may have thousands."""
+
+    _field_sets: ClassVar[dict[frozenset[str], set[str]]] = {}
+    _no_values: ClassVar[dict[Any, Any]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """The first instance of a class decides which names all share (PEP 412): it has to have them all."""
+        first = object.__new__(cls)
+        for name in cls.model_fields:
+            object.__setattr__(first, name, None)
+
+    def small(self) -> Self:
+        """The same in a fifth of the memory.
+
+        Its fields are set one by one, since the dictionary that Pydantic sets has keys and room of its own; its set of
+        written fields, and dictionaries with nothing in them, are those of others like it.
+        """
+        small, written = object.__new__(type(self)), self.model_fields_set
+        object.__setattr__(small, "__pydantic_fields_set__", self._field_sets.setdefault(frozenset(written), written))
+        object.__setattr__(small, "__pydantic_extra__", None)
+        object.__setattr__(small, "__pydantic_private__", self.__pydantic_private__)
+        for name, value in self.__dict__.items():
+            object.__setattr__(small, name, self._no_values if type(value) is dict and not value else value)
+        return small
+
+
+Small = AfterValidator(Many.small)
+"""Makes small what is one of many."""
 
 AnySection = TypeVar("AnySection", bound=Section)
 AnyPath = TypeVar("AnyPath", str, Path)

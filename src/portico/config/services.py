@@ -132,6 +132,11 @@ class HealthCheckSettings(Section):
         Field(min_length=1),
     ] = ((200, 299),)
     """Statuses that pass."""
+    shared: bool = False
+    """Whether gateways with the same Redis (`gateway.redis_url`) share what checks find: one of them asks an instance
+    in each interval, and all count the result. While Redis is away each asks by itself. Names have to mean the same to
+    all of them.
+    """
 
     def expects(self, status: int) -> bool:
         """Whether a response with this status means healthy."""

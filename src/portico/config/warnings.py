@@ -14,13 +14,14 @@ from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.policy_documents import open_documents
 from portico.config.problems import Finding, KeyPath, Problem
-from portico.config.reachability import GUARDS, unguarded, unreachable
+from portico.config.reachability import unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
+from portico.config.unguarded import unguarded_defaults, unguarded_prefixes, unguarded_slashes
 from portico.core.hosts import is_internal, is_open_pattern
 from portico.core.patterns.pattern_set import PatternSet
-from portico.core.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
+from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cache import CacheSettings
@@ -47,9 +48,17 @@ def warnings_for(config: Config) -> list[Problem]:
     return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
+def _by_policies(config: Config) -> list[ResolvedRoute]:
+    """A route for each set of policies, the first that has it: what is to be said of these is said once."""
+    first: dict[int, ResolvedRoute] = {}
+    for route in config.all_routes:
+        first.setdefault(id(route.policies), route)
+    return [*first.values()]
+
+
 def _endless_tokens(config: Config) -> Iterator[Finding]:
     """`require_expiry: false` is a decision: no warning."""
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("auth", (None, ""))
         jwt = settings.jwt if isinstance(settings, AuthSettings) else None
         if jwt is not None and "require_expiry" not in jwt.model_fields_set and not jwt.lets_tokens_end:
@@ -59,7 +68,7 @@ def _endless_tokens(config: Config) -> Iterator[Finding]:
 
 def _keyless(config: Config) -> Iterator[Finding]:
     """API keys are those of consumers: without one nobody is admitted by them."""
-    for route in config.all_routes if not config.consumers else ():
+    for route in _by_policies(config) if not config.consumers else ():
         settings, scope = route.policies.get("auth", (None, ""))
         if isinstance(settings, AuthSettings) and settings.api_key is not None:
             message = "no key can be made, for there are no consumers: write consumers: [{name: shop}]"
@@ -67,7 +76,7 @@ def _keyless(config: Config) -> Iterator[Finding]:
 
 
 def _open_credentials(config: Config) -> Iterator[Finding]:
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("cors", (None, ""))
         if isinstance(settings, CorsSettings) and settings.allow_credentials and "*" in settings.allow_origins:
             path = (*scope_path(route, scope), "cors", "allow_credentials")
@@ -75,7 +84,7 @@ def _open_credentials(config: Config) -> Iterator[Finding]:
 
 
 def _open_origins(config: Config) -> Iterator[Finding]:
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("cors", (None, ""))
         for origin in settings.allow_origins if isinstance(settings, CorsSettings) else ():
             if is_open_pattern(origin):
@@ -85,7 +94,7 @@ def _open_origins(config: Config) -> Iterator[Finding]:
 
 def _unlimited(config: Config) -> Iterator[Finding]:
     """`rate_limit: false` is a decision: no warning where it holds."""
-    limits = [limit for route in config.all_routes for limit in _limits(route)]
+    limits = [limit for route in _by_policies(config) for limit in _limits(route)]
     if limits and not any(limit.enforce for limit in limits):
         yield Finding(("policies", "rate_limit"), "no rate limit is enforced: each has enforce: false, and only counts")
     if limits:
@@ -142,9 +151,9 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
 def _nameless(config: Config) -> Iterator[Finding]:
     """Fields of headers that name a consumer, where none of the routes that they hold for has one."""
     guarded = {
-        route.policies["headers"][1] for route in config.all_routes if {"auth", "headers"} <= set(route.policies)
+        route.policies["headers"][1] for route in _by_policies(config) if {"auth", "headers"} <= set(route.policies)
     }
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("headers", (None, ""))
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
@@ -154,9 +163,9 @@ def _nameless(config: Config) -> Iterator[Finding]:
 def _never_known(config: Config) -> Iterator[Finding]:
     """Rules for consumers, where none of the routes that they hold for has one."""
     guarded = {
-        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+        route.policies["transform"][1] for route in _by_policies(config) if {"auth", "transform"} <= set(route.policies)
     }
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("transform", (None, ""))
         if not isinstance(settings, TransformSettings) or scope in guarded:
             continue
@@ -168,7 +177,7 @@ def _never_known(config: Config) -> Iterator[Finding]:
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
     """Services hold identity keys: one that is a key for tokens too would let them sign tokens."""
-    for route in config.all_routes:
+    for route in _by_policies(config):
         signed, scope = route.policies.get("identity", (None, ""))
         auth, _ = route.policies.get("auth", (None, ""))
         jwt = auth.jwt if isinstance(auth, AuthSettings) else None
@@ -179,7 +188,7 @@ def _shared_keys(config: Config) -> Iterator[Finding]:
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
     gateway, consumers = config.gateway, config.consumer_rates
-    limits = (route.policies["rate_limit"][0] for route in config.all_routes if "rate_limit" in route.policies)
+    limits = (route.policies["rate_limit"][0] for route in _by_policies(config) if "rate_limit" in route.policies)
     remedy = _missing_redis(gateway)
     if not remedy or not any(needs_redis(each, consumers) for each in limits):
         return
@@ -270,22 +279,6 @@ def _unsigned(gateway: GatewaySettings) -> Iterator[Finding]:
                 yield Finding((*path, "tls", "acme", "domains", index), message)
 
 
-def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
-    """Routes whose own policies guard a service that the default routes leave open."""
-    served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
-    for index, route in enumerate(config.routes):
-        guarded = GUARDS & route.policies.model_fields_set
-        services = {service for service, _ in route.targets}
-        for other in served:
-            if other.is_default and other.service in services and guarded - set(other.policies):
-                message = (
-                    f"{other.path} leads to {other.service} without these policies; write them into the service, "
-                    "or default_routes: false"
-                )
-                yield Finding(("routes", index, "policies"), message, at_key=True)
-                break
-
-
 def _hidden(config: Config) -> Iterator[Finding]:
     for listener, routes in config.route_sets():
         served = config.gateway.endpoints_of(listener).served(config.token_paths)
@@ -316,23 +309,6 @@ def _unserved(config: Config) -> Iterator[Finding]:
             if not any(listener.serves(route.name) for listener in config.gateway.listeners):
                 message = f"no listener serves the route {route.name}: name it in routes of one in gateway.listen"
                 yield Finding(route.source, message, at_key=True)
-
-
-def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
-    """Routes whose encoded slashes reach, at a service that decodes them, what another route guards."""
-    for route in routes:
-        if not route.encoded_slashes:
-            continue
-        for other in routes:
-            missing = GUARDS & set(other.policies) - set(route.policies)
-            prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
-            if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
-                rest = guarded[len(prefix) + 1 :].replace("/", "%2F")
-                message = (
-                    f"{prefix}/{rest}%2Fx passes without {' and '.join(sorted(missing))} of the route {other.name}: "
-                    f"a service that decodes it would serve {guarded}/x"
-                )
-                yield Finding((*route.source, "encoded_slashes"), message)
 
 
 def _hidden_endpoints(served: Sequence[str], routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
@@ -368,16 +344,6 @@ def _takes(written: str, path: str) -> bool:
         or path.startswith(f"{written}/")
         or (is_pattern(written) and bool(PatternSet([pattern_of(written)]).matches(path)))
     )
-
-
-def _is_below(path: str, prefix: str) -> bool:
-    return path != prefix and path.startswith(prefix + "/")
-
-
-def _meet(one: ResolvedRoute, other: ResolvedRoute) -> bool:
-    """Whether the two may match requests to the same host."""
-    names = (*one.hosts, *other.hosts)
-    return not (one.hosts and other.hosts) or any("*" in name for name in names) or bool({*one.hosts} & {*other.hosts})
 
 
 def _lone_hedges(config: Config) -> Iterator[Finding]:
@@ -474,11 +440,11 @@ RULES: Final[dict[str, Callable[[Config], Iterable[Finding]]]] = {
     "certificate-expires": _expiring,
     "acme-not-asked": lambda config: _unasked(config.gateway),
     "acme-internal-name": lambda config: _unsigned(config.gateway),
-    "default-route-unguarded": _unguarded_default_routes,
-    "encoded-slash-unguarded": _between_routes(_unguarded_slashes),
+    "default-route-unguarded": unguarded_defaults,
+    "encoded-slash-unguarded": _between_routes(unguarded_slashes),
     "endpoint-hidden": _hidden,
     "route-unreachable": _between_routes(unreachable),
-    "route-unguarded": _between_routes(unguarded),
+    "route-unguarded": _between_routes(unguarded_prefixes),
     "route-not-served": _unserved,
     "hedge-alone": _lone_hedges,
     "canary-blind": _blind_canaries,

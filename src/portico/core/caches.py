@@ -9,14 +9,16 @@ from functools import _lru_cache_wrapper, lru_cache
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
+from portico.core.slices import Steps
+
 T = TypeVar("T")
 
 
 class Cache(Protocol):
     """A store that forgets."""
 
-    def age(self, now: float) -> None:
-        """Drop what was not used since the last call; `now` is monotonic."""
+    def age(self, now: float) -> Steps[None] | None:
+        """Drop what was not used since the last call, in steps where that takes long; `now` is monotonic."""
 
 
 C = TypeVar("C", bound=Cache)
@@ -42,9 +44,23 @@ def remembered(most: int) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]
     return decorated
 
 
-def age_all(now: float) -> None:
+def aging(now: float) -> Steps[None]:
     """Have all caches of this process age; what they hold then was used since the last time, or must not be lost."""
     for cache in list(_caches.values()):
-        cache.age(now)
+        steps = cache.age(now)
+        if steps is not None:
+            yield from steps
+        yield
+    for function in list(_functions):
+        function.cache_clear()
+        yield
+
+
+def forget_results() -> None:
+    """Have all `remembered` functions forget, after a reload above all.
+
+    A thousand small results, made while thousands of routes were, are all over the memory of those, none of which can
+    go back to the kernel then.
+    """
     for function in list(_functions):
         function.cache_clear()

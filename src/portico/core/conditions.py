@@ -85,9 +85,24 @@ def condition_of(written: str | Literal[True]) -> Condition:
 def field_condition_of(name: str, written: str | Literal[True]) -> Condition:
     """The same of a header field."""
     condition = condition_of(written)
-    if not is_coded(name.lower().encode()):
-        return condition
-    return lambda value: meets(condition, decoded(value))
+    return _Coded(condition) if is_coded(name.lower().encode()) else condition
+
+
+class _Coded:
+    """A condition of what a value means."""
+
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+
+    def __call__(self, value: bytes) -> bool:
+        return meets(self.condition, decoded(value))
+
+
+def value_of(condition: Condition) -> bytes | None:
+    """The one value that meets a condition, as it is once it is decoded; None where others may."""
+    if isinstance(condition, _Coded):
+        condition = condition.condition
+    return None if callable(condition) else condition
 
 
 def is_there(value: bytes) -> bool:  # noqa: ARG001

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+from portico.core.slices import Steps, at_once
+
+Numbers: TypeAlias = Mapping[str, Any]
+"""What replaces the numbers of rate limits for one consumer, by their keys; `limits` has more, by a limit's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +28,72 @@ class Consumer:
     certificates: tuple[str, ...] = ()
 
 
+class OwnNumbers(dict[str, Numbers]):
+    """The numbers of all consumers that have their own, by name; those with the same ones share an object."""
+
+    def __init__(self, written: Mapping[str, Numbers] | None = None) -> None:
+        super().__init__()
+        self._alike: dict[str, Numbers] = {}
+        self._examples: dict[frozenset[object], Numbers] = {}
+        for name, numbers in (written or {}).items():
+            self.add(name, numbers)
+
+    def add(self, name: str, numbers: Numbers) -> None:
+        """Those of one more consumer."""
+        shared = self._alike.setdefault(repr(numbers), numbers)
+        if shared is numbers:
+            self._examples.setdefault(_keys(numbers), numbers)
+        self[name] = shared
+
+    @property
+    def examples(self) -> Iterable[Numbers]:
+        """One of each kind: those of the others have the same keys."""
+        return self._examples.values()
+
+
+def _keys(numbers: Numbers) -> frozenset[object]:
+    return frozenset((key, _keys(value) if isinstance(value, Mapping) else None) for key, value in numbers.items())
+
+
 class Consumers:
     """All consumers of one configuration. Two with the same ones are equal: what was proved by one holds by the other.
 
-    Names are compared in Unicode NFC, in which a configuration has them.
+    Names are compared in Unicode NFC, in which a configuration has them. `digest` is of all that they may prove
+    themselves by, and of what they may do; `numbers` are those of rate limits, which have no part in it.
     """
 
-    __slots__ = ("_by_certificate", "_by_key", "_by_name", "_hash")
+    __slots__ = ("_by_certificate", "_by_key", "_by_name", "digest", "numbers", "passwords")
 
     def __init__(self, consumers: Iterable[Consumer] = ()) -> None:
-        self._by_name = {each.name: each for each in consumers}
-        self._by_key = {key: each for each in self._by_name.values() for key in each.keys}
-        self._by_certificate = {name: each for each in self._by_name.values() for name in each.certificates}
-        self._hash = hash(tuple(self._by_name.values()))
+        self._by_name: dict[str, Consumer] = {}
+        self._by_key: dict[bytes, Consumer] = {}
+        self._by_certificate: dict[str, Consumer] = {}
+        self.passwords: list[str] = []
+        """The hashes of those that have one."""
+        self.numbers = OwnNumbers()
+        self.digest = b""
+        at_once(self._adding((each, None) for each in consumers))
+
+    @classmethod
+    def gathering(cls, written: Iterable[tuple[Consumer, Numbers | None]]) -> Steps[Consumers]:
+        """All of them, with the numbers of those that have their own, in steps."""
+        consumers = cls()
+        yield from consumers._adding(written)
+        return consumers
+
+    def _adding(self, written: Iterable[tuple[Consumer, Numbers | None]]) -> Steps[None]:
+        digest = blake2b(digest_size=16)
+        for each, numbers in written:
+            digest.update(repr((each.name, each.scopes, each.keys, each.password, each.certificates)).encode())
+            self._by_name[each.name] = each
+            self._by_key.update(dict.fromkeys(each.keys, each))
+            self._by_certificate.update(dict.fromkeys(each.certificates, each))
+            if each.password:
+                self.passwords.append(each.password)
+            if numbers is not None:
+                self.numbers.add(each.name, numbers)
+            yield
+        self.digest = digest.digest()
 
     def find(self, name: str) -> Consumer | None:
         """The consumer of a name."""
@@ -52,7 +112,7 @@ class Consumers:
         return iter(self._by_name.values())
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Consumers) and self._by_name == other._by_name)
+        return self is other or (isinstance(other, Consumers) and self.digest == other.digest)
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self.digest)

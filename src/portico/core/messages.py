@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from itertools import compress
-from operator import itemgetter, not_
+from operator import not_
+from re import Match
 from typing import Any, Final, Self
+
+from portico.core.fields import REWRITTEN
 
 CHUNKED: Final = -1
 """Body framing: chunked transfer coding. A framing of 0 or more is the body's length in bytes."""
@@ -13,6 +16,9 @@ UNTIL_CLOSE: Final = -2
 """Body framing: the body ends with the connection; only responses may do that."""
 TUNNEL: Final = -3
 """Body framing of a 101: both sides now speak another protocol, whose bytes pass unchanged."""
+
+WITHOUT_LENGTH: Final = (101, 204)
+"""Statuses of responses that may not have a Content-Length (RFC 9110, section 8.6)."""
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"QUERY", b"PUT", b"DELETE"})
 """Methods that may be sent again after a failure (RFC 9110, section 9.2.2; RFC 10008, section 2)."""
@@ -22,38 +28,72 @@ class Fields:
     """The field lines of a head, in order.
 
     `lines` holds them as received without CRLF (`b"Accept: */*"`), `names` their lower-cased names at the same indexes:
-    two flat lists that C code fills, so that a request costs no Python call per field.
+    two flat lists that C code fills, so that a request costs no Python call per field. Requests share lists of names.
     """
 
     # fmt: off
     __slots__ = (
-        "asked", "edited", "edited_by", "identified_by", "identity", "line_end", "lines", "names", "passed",
-        "passed_by", "shape", "version", "version_by",
+        "_lines", "asked", "edited", "edited_by", "identified_by", "identity", "line_end", "match", "names", "passed",
+        "passed_by", "shape", "trace", "version", "version_by",
     )
     # fmt: on
 
+    passed: bytes
+    """The lines that are passed on, joined, cached by whatever built them: fields that repeat are one object."""
+    line_end: bytes
+    """How a request line before them ends, and the Host field, cached with them."""
+    identity: Any
+    """The consumer's identity, cached in the same way."""
     version: str
     edited: Fields
 
-    def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
+    def __init__(
+        self,
+        names: list[bytes],
+        lines: list[bytes] | None,
+        shape: Shape | None = None,
+        match: Match[bytes] | None = None,
+    ) -> None:
+        """Where a `match` found the fields, at the places that `shape` has of them, `lines` are cut when needed."""
         self.names = names
-        self.lines = lines
-        self.shape: Shape | None = None
-        self.passed = b""
-        """The lines that are passed on, joined, cached by whatever built them: fields that repeat are one object."""
-        self.line_end = b""
-        """How a request line before them ends, and the Host field, cached with them."""
+        self._lines = lines
+        self.shape = shape
+        self.match = match
         self.passed_by: object = None
-        """The object that built them."""
-        self.identity: Any = None
-        """The consumer's identity, cached in the same way."""
+        """The object that built what is passed on."""
         self.identified_by: object = None
+        """The object that found their identity."""
         self.asked: Any = None
         """What they ask of a cache, cached in the same way."""
+        self.trace: Any = None
+        """What they say of a trace, cached in the same way, alone in a tuple."""
         self.version_by: object = None
         """What chose the `version` of a service that they ask for, cached in the same way."""
         self.edited_by: object = None
         """The edit that made `edited` of them, cached in the same way."""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """All of them."""
+        lines = self._lines
+        if lines is None:
+            assert self.match is not None
+            assert self.shape is not None
+            lines = self._lines = list(map(self.match.group, self.shape.places))
+        return lines
+
+    def once(self, name: bytes) -> bytes | None:
+        """The line of a lower-case `name` that comes once; None where there is none, or there are several."""
+        match = self.match
+        if match is not None:
+            place = self.shape.place_of.get(name)  # type: ignore[union-attr]
+            return match[place] if place else None
+        names = self.names
+        return self.lines[names.index(name)] if names.count(name) == 1 else None
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a field of a lower-case `name`."""
+        return name in (self.names if self.match is None else self.shape.place_of)  # type: ignore[union-attr]
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a lower-case `name`, without surrounding white space; None where there is none.
@@ -61,17 +101,20 @@ class Fields:
         Several lines are one value, joined in order (RFC 9110, section 5.3; cookies as in RFC 6265, section 5.4). A
         service may read it so, or one line alone: where much depends on a single value, more lines are to be refused.
         """
-        names = self.names
-        count = names.count(name)
-        if count == 1:
-            return self.lines[names.index(name)][len(name) + 1 :].strip()
-        if not count:
+        line = self.once(name)
+        if line is not None:
+            return line[len(name) + 1 :].strip()
+        if not self.has(name):
             return None
         return (b"; " if name == b"cookie" else b", ").join(self.all(name))
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a lower-case `name`, in order."""
-        start = len(name) + 1
+        line, start = self.once(name), len(name) + 1
+        if line is not None:
+            return [line[start:].strip()]
+        if not self.has(name):
+            return []
         return [line[start:].strip() for own, line in zip(self.names, self.lines, strict=True) if own == name]
 
     def tokens(self, name: bytes) -> list[bytes]:
@@ -86,6 +129,14 @@ class Fields:
             names = compress(self.names, self.shape.unnoted)
             return [line for name, line in zip(names, self.unnoted(), strict=True) if name not in without]
         return list(compress(self.lines, self.shape.unnoted))
+
+    def passing(self) -> bytes:
+        """The same without exception, each line with its CRLF."""
+        match, shape = self.match, self.shape
+        assert shape is not None
+        if match is None:
+            return b"\r\n".join((*compress(self.lines, shape.unnoted), b""))
+        return b"".join(shape.runs(match))
 
     def changed(self, drops: Callable[[bytes], bool], lines: Sequence[bytes]) -> Fields:
         """Those of a request without the lines whose lower-cased names `drops` takes, and with others, which pass."""
@@ -121,49 +172,43 @@ def where_absent(lines: Iterable[bytes], names: Container[bytes]) -> list[bytes]
 class Shape:
     """What the names of a request's fields decide, by index, for all requests with the same names.
 
-    `decisive` picks the lines on which host, framing and connection depend; where they are equal too, so is everything
-    derived from them. `unnoted` says which lines neither the wire nor the handler acts on: those that `passes` takes,
-    or without it, those of names that are not `noted`.
+    `unnoted` says which lines neither the wire nor the handler acts on: those that `passes` takes, or without it, those
+    of names that are not `noted`.
     """
 
-    __slots__ = ("decided", "decisive", "passes", "reported", "unnoted")
+    __slots__ = ("place_of", "places", "reported", "runs", "unnoted")
+
+    place_of: dict[bytes, int]
+    """By its name, where a match has a line; 0 for those that come more than once. It is set, like the other two, for
+    heads that are read by one."""
+    places: tuple[int, ...]
+    """Where it has each line."""
+    runs: Callable[[Match[bytes]], tuple[bytes, ...]]
+    """Finds in it the lines that are not acted on, in order, with the CRLF of each: those in a row are one piece."""
 
     def __init__(
-        self,
-        names: list[bytes],
-        lines: list[bytes],
-        noted: frozenset[bytes],
-        deciding: frozenset[bytes],
-        passes: Callable[[bytes], bool] | None = None,
+        self, names: list[bytes], noted: frozenset[bytes], passes: Callable[[bytes], bool] | None = None
     ) -> None:
-        self.passes = passes
         self.unnoted = [name not in noted for name in names] if passes is None else list(map(passes, names))
         self.reported: list[bool] | None = None
         """Which of the other lines a trusted proxy may report, once the handler has worked it out."""
-        indexes = [index for index, name in enumerate(names) if name in deciding]
-        self.decisive: Callable[[list[bytes]], object] = itemgetter(*indexes) if indexes else _nothing
-        self.decided = self.decisive(lines)
 
     def changed(self, unnoted: list[bool]) -> Shape:
         """The shape of fields that are not as the client sent them, of which these lines are passed on."""
         changed = Shape.__new__(Shape)
-        changed.unnoted, changed.decisive, changed.decided = unnoted, _nothing, None
-        changed.passes, changed.reported = self.passes, None
+        changed.unnoted, changed.reported = unnoted, None
         return changed
 
-    def of(self, lines: list[bytes]) -> Shape:
-        """The shape of other `lines` with the same names: this one, where what is decided is the same too."""
-        decided = self.decisive(lines)
-        if decided == self.decided:
-            return self
-        other = Shape.__new__(Shape)
-        other.unnoted, other.decisive, other.decided = self.unnoted, self.decisive, decided
-        other.passes, other.reported = self.passes, self.reported
-        return other
 
+class Known:
+    """What a handler remembers of requests with one host and method; `by` is the object that does, None at first."""
 
-def _nothing(lines: list[bytes]) -> object:  # noqa: ARG001
-    return None
+    __slots__ = ("by", "matches")
+
+    matches: Any
+
+    def __init__(self) -> None:
+        self.by: object = None
 
 
 class RequestHead:
@@ -174,8 +219,8 @@ class RequestHead:
 
     # fmt: off
     __slots__ = (
-        "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "known", "known_by", "method",
-        "method_name", "noted", "received", "tail", "target", "version",
+        "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "known", "method", "method_name",
+        "noted", "received", "tail", "target", "version",
     )
     # fmt: on
 
@@ -196,10 +241,8 @@ class RequestHead:
     """`CHUNKED`, or the body's length; 0 for none."""
     keep_alive: bool
     expects_continue: bool
-    known: Any
-    """What is cached for requests with this host and method, by the object in `known_by`."""
-    known_by: object
-    """The object that cached it; None at first."""
+    known: Known
+    """What is remembered of those with this host and method."""
     hop_by_hop: frozenset[bytes]
     """Further field names that `Connection` declares as meant for this hop only."""
     received: RequestHead
@@ -230,15 +273,6 @@ class RequestHead:
         if framing is not None:
             changed.framing = framing
         return changed
-
-    def decide_like(self, previous: RequestHead) -> None:
-        """Take over what the fields of an earlier request decided."""
-        self.noted = previous.noted
-        self.host = previous.host
-        self.framing = previous.framing
-        self.keep_alive = previous.keep_alive
-        self.hop_by_hop = previous.hop_by_hop
-        self.expects_continue = previous.expects_continue
 
 
 def as_received(request: RequestHead) -> RequestHead:
@@ -285,3 +319,9 @@ class ResponseHead:
     keep_alive_timeout: float | None
     """Seconds that the sender says it keeps an idle connection (`Keep-Alive: timeout=5`)."""
     hop_by_hop: frozenset[bytes]
+
+
+def passes_unchanged(head: ResponseHead) -> bool:
+    """Whether the lines of a response pass on as they are, but for those in `RESPONSE_DROP`, whoever gets them."""
+    is_free = not head.hop_by_hop and head.status not in WITHOUT_LENGTH and head.noted.isdisjoint(REWRITTEN)
+    return is_free and b"date" in head.fields.names

@@ -16,6 +16,8 @@ Steps: TypeAlias = Generator[None, None, T]
 
 _SLICE: Final = 0.001
 """Seconds of work between two turns of the loop."""
+BESIDE_CHECKS: Final = 0.01
+"""The same where a turn may be long, and nobody waits for each: in the control process, with thousands of checks."""
 
 
 def at_once(steps: Steps[T]) -> T:
@@ -28,10 +30,10 @@ def at_once(steps: Steps[T]) -> T:
         return result
 
 
-async def in_slices(steps: Steps[T]) -> T:
-    """The result, with a turn of the event loop after each millisecond."""
+async def in_slices(steps: Steps[T], seconds: float = _SLICE) -> T:
+    """The result, with a turn of the event loop after so many `seconds` of work."""
     while True:
-        end = time.perf_counter() + _SLICE
+        end = time.perf_counter() + seconds
         try:
             while time.perf_counter() < end:
                 next(steps)
@@ -44,13 +46,15 @@ async def in_slices(steps: Steps[T]) -> T:
 def letting_go(parts: Iterable[object]) -> Steps[None]:
     """Free many objects one by one: when the last reference to a large structure goes, all of it is freed at once.
 
-    `parts` are to hold the only reference to that structure.
+    `parts` are to hold the only reference to that structure. They go in their order: a part behind the whole that it
+    belongs to is freed by itself.
     """
     kept = []
     for part in parts:
         kept.append(part)
         yield
     del parts
+    kept.reverse()
     while kept:
         kept.pop()
         yield

@@ -30,11 +30,20 @@ class TraceContext(NamedTuple):
 
 def trace_context(fields: Fields) -> TraceContext | None:
     """That of a request; None where there is none, more than one, or a malformed one."""
-    values = fields.all(b"traceparent")
-    if len(values) != 1:
+    known = fields.trace
+    if known is None:
+        known = fields.trace = (_read(fields),)
+    context: TraceContext | None = known[0]
+    return context
+
+
+def _read(fields: Fields) -> TraceContext | None:
+    line = fields.once(b"traceparent")
+    if line is None:
         return None
-    match = _TRACEPARENT.fullmatch(values[0])
-    if match is None or (match[1] == b"00" and len(values[0]) != _SIZE):
+    value = line[len(b"traceparent:") :].strip()
+    match = _TRACEPARENT.fullmatch(value)
+    if match is None or (match[1] == b"00" and len(value) != _SIZE):
         return None
     flags = int(match[4], 16) & (SAMPLED | RANDOM)
     return TraceContext(match[2].decode(), match[3].decode(), flags, tuple(fields.all(b"tracestate")))

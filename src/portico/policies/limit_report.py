@@ -6,14 +6,15 @@ What is counted in Redis is read there by who asks for the report: it says by wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
 from portico.core.slices import Steps
 from portico.observe.log_fields import is_secret_field
-from portico.policies.counters.standing import Asked
+from portico.policies.counters.standing import Asked, fullest
 from portico.policies.measures import Measure, Quota, Rate
+from portico.policies.own_measures import OwnMeasures
 
 _HEADER: Final = "header."
 _MASK: Final = "***"
@@ -32,7 +33,9 @@ class Listed:
         self.store = ""
         self.asked = Asked()
         self.measures: Sequence[Measure] = ()
-        self.owns: Mapping[str, Sequence[Measure]] = {}
+        self.owns = OwnMeasures()
+        self.redis_names: Mapping[str, tuple[str, str]] = {}
+        """What stands before and behind names in Redis, by kinds, where consumers have numbers of their own."""
         self.forget: Callable[[bytes], None] = lambda _: None
         """Drops what is remembered of a refusal in Redis."""
 
@@ -45,30 +48,37 @@ class Listed:
         return self.owns.get(key, self.measures)
 
 
-def reported(limits: Sequence[Listed], most: int, key: str | None) -> Steps[list[dict[str, Any]]]:
-    """All limits; of each the keys of which least is left, `most` at most, or one `key` of all of them."""
-    found = []
+def reported(
+    limits: Sequence[Listed], most: int, key: str | None, consumers: Sequence[str] = ()
+) -> Steps[list[dict[str, Any]]]:
+    """All limits; of each the keys of which least is left, `most` at most, or one `key` of all of them.
+
+    Where limits are in Redis, it has the numbers of those `consumers`, and of the key, that have their own.
+    """
+    reports = []
     for limit in limits:
         report = {**limit.about, "store": limit.store, "asked": limit.asked.asked, "refused": limit.asked.refused}
         report["measures"] = [_numbers(each) for each in limit.measures]
-        owns = limit.owns.items() if limit.store == "redis" else ()
-        report["owns"] = {name: [_numbers(each) for each in own] for name, own in owns}
+        asked = (*consumers, *(() if key is None else (key,))) if limit.store == "redis" and limit.owns else ()
+        own = {name: found for name in asked if (found := limit.measures_of(name)) is not limit.measures}
+        report["owns"] = {name: [_numbers(each) for each in found] for name, found in own.items()}
+        report["names"] = limit.redis_names
         if limit.store == "redis":
             report["keys"] = []
         elif key is not None:
             report["keys"] = [entry for each in limit.measures_of(key) if (entry := _entry(limit, each, key))]
         else:
             report["keys"] = yield from _fullest(limit, most)
-        found.append(report)
+        reports.append(report)
         yield
-    return found
+    return reports
 
 
 def reset(limits: Sequence[Listed], limit: str, key: str) -> bool:
     """Make a key of a limit whole again, which may be named as it is shown. Whether there is such a limit."""
     meant = [each for each in limits if each.about["id"] == limit]
     for each in meant:
-        for measure in _distinct(each):
+        for measure in {*each.measures, *each.measures_of(key)}:
             for known in _named(each, measure, key):
                 _counter(measure).reset(known)
                 each.forget(measure.redis_key(known))
@@ -96,23 +106,17 @@ def _named(limit: Listed, measure: Measure, key: str) -> list[str]:
 
 
 def _fullest(limit: Listed, most: int) -> Steps[list[dict[str, Any]]]:
-    keys: list[dict[str, Any]] = []
-    for measure in _distinct(limit):
-        counter = _counter(measure)
-        for key, _ in (yield from counter.fullest(most, _now(measure))):
-            if measure.name in {each.name for each in limit.measures_of(key)}:
-                entry = _entry(limit, measure, key)
-                keys += [entry] if entry is not None else []
+    found: list[tuple[Measure, str]] = []
+    for measure in limit.measures:
+        entries = yield from _counter(measure).fullest(most, _now(measure))
+        found += [(measure, key) for key, _ in entries if limit.measures_of(key) is limit.measures]
+    for store in limit.owns.stores:
+        entries = yield from fullest(store.items(), most)
+        for consumer in dict.fromkeys(key.partition(" ")[2] for key, _ in entries):
+            own = limit.owns.get(consumer, ())
+            found += [(measure, consumer) for measure in own if _counter(measure).store is store]
+    keys = [entry for measure, key in found if (entry := _entry(limit, measure, key)) is not None]
     return sorted(keys, key=lambda entry: (entry["left"] / entry["allowed"], -entry["whole_in"]))[:most]
-
-
-def _distinct(limit: Listed) -> Iterator[Measure]:
-    """Measures with counters of their own: consumers with the same numbers share one."""
-    seen = set()
-    for measure in (*limit.measures, *(each for own in limit.owns.values() for each in own)):
-        if (counter := id(_counter(measure))) not in seen:
-            seen.add(counter)
-            yield measure
 
 
 def _entry(limit: Listed, measure: Measure, key: str) -> dict[str, Any] | None:

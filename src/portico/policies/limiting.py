@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from operator import itemgetter
-from typing import TypeAlias
 
 from portico.core.clients import client_of
 from portico.core.errors import Answer, Refusal
@@ -16,11 +15,9 @@ from portico.policies.costs.reading import CostReading
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.counters.standing import Asked
 from portico.policies.measures import Measure, Rate, add_members
+from portico.policies.own_measures import Measures, OwnMeasures
 from portico.policies.policy import Pending
 from portico.policies.shadow import Exceeded
-
-Measures: TypeAlias = tuple[Measure, ...]
-"""What one limit counts: its rate first, then its quotas from the shortest to the longest."""
 
 
 class Limit:
@@ -31,7 +28,7 @@ class Limit:
         name: str,
         key_of: Callable[[Exchange], str],
         measures: Measures,
-        owns: Mapping[str, Measures],
+        owns: OwnMeasures,
         counts: Asked,
         reading: CostReading | None,
     ) -> None:
@@ -39,6 +36,7 @@ class Limit:
         self.key_of = key_of
         self.measures = measures
         self.owns = owns
+        self._has_owns = bool(owns)
         self.counts = counts
         self.reading = reading
         """What reads costs from responses; None: requests are counted."""
@@ -47,14 +45,15 @@ class Limit:
         """What a request counts against, and by which key."""
         self.counts.asked += 1
         key = self.key_of(exchange)
-        return [(measure, key) for measure in self.owns.get(key, self.measures)]
+        measures = self.owns.get(key, self.measures) if self._has_owns else self.measures
+        return [(measure, key) for measure in measures]
 
     def check(self, exchange: Exchange) -> Answer | None:
         """The policy where there is one number to count against, a rate: the fast path, which most routes have."""
         self.counts.asked += 1
         key_of = self.key_of
         key = key_of(exchange)
-        (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
+        (rate,) = self.owns.get(key, self.measures) if self._has_owns else self.measures
         assert isinstance(rate, Rate)
         left = rate.buckets.take(key, exchange.started)
         exchange.response_lines += rate.lines(left)

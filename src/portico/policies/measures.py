@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from math import ceil
@@ -26,6 +26,7 @@ from portico.policies.counters.standing import Asked
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~:/@+-]{1,64}")
 _REMEMBERED: Final = 16_384
+_LINES: Final = 4096
 
 _POLICY: Final = b"RateLimit-Policy: "
 _LEFT: Final = b"RateLimit: "
@@ -118,8 +119,19 @@ class Kind(NamedTuple):
         return (_PAID if self.is_paid else "") + (_SHADOW if self.is_shadow else "")
 
 
+def _redis_key(redis_name: tuple[str, str], key: str) -> bytes:
+    return argument(key_value(key).join(redis_name).encode())
+
+
+any_redis_key: Final = remembered(_REMEMBERED)(_redis_key)
+"""The name of a client in Redis, by what stands before and behind it."""
+
+
 class _Named:
-    """What both kinds share; `redis_name` is the prefix and suffix of a key's value in Redis."""
+    """What both kinds share; `redis_name` is the prefix and suffix of a key's value in Redis.
+
+    A returning client is formatted once. With a `redis_key` it is one of very many, which remember nothing themselves.
+    """
 
     def __init__(
         self,
@@ -130,6 +142,7 @@ class _Named:
         how: str,
         kind: Kind,
         asked: Asked,
+        redis_key: Callable[[str], bytes] | None,
     ) -> None:
         self.name = name
         self.fallback = fallback
@@ -141,9 +154,7 @@ class _Named:
         taken = b"0" if kind.is_paid else b""
         self.arguments = self.numbers + argument(taken + b"."), self.numbers + argument(taken + b"+")
         self.looking = self.numbers + argument(b"0."), self.numbers + argument(b"0+")
-        self.redis_key = remembered(_REMEMBERED)(
-            lambda key: argument(key_value(key).join(redis_name).encode())  # a returning client is formatted once
-        )
+        self.redis_key = redis_key or remembered(_REMEMBERED)(partial(_redis_key, redis_name))
 
 
 _USUAL: Final = Kind()
@@ -163,16 +174,18 @@ class Rate(_Named):
         redis_name: tuple[str, str],
         kind: Kind = _USUAL,
         asked: Asked | None = None,
+        redis_key: Callable[[str], bytes] | None = None,
     ) -> None:
         how = f"{1e-6 / buckets.interval:.17g}"
-        super().__init__(name, fallback, redis_name, buckets.burst, how, kind, asked or Asked())
+        super().__init__(name, fallback, redis_name, buckets.burst, how, kind, asked or Asked(), redis_key)
         self.buckets = buckets
         mark = kind.mark
         window = max(_MINUTE, min(ceil(buckets.span - _ALMOST), _MOST))
         allowed = int(_MINUTE / buckets.interval + _ALMOST) if window == _MINUTE else buckets.burst
         self._policy_line = _POLICY + f'"{name}";q={allowed};w={window}{mark}'.encode()
         # Of a function that does not refer to this object: such a circle would outlive the snapshot.
-        self._left_line = remembered(4096)(partial(_left_line, name, buckets, mark))
+        written = partial(_left_line, name, mark, buckets.burst, buckets.interval)
+        self._left_line = remembered(_LINES)(written) if redis_key is None else partial(_any_left_line, *written.args)
 
     def look(self, key: str, exchange: Exchange) -> float:
         left = self.buckets.look(key, exchange.started)
@@ -203,12 +216,13 @@ class Rate(_Named):
         return f"{burst} requests at once are allowed, one more every {interval:g} s; wait {wait} s"
 
 
-def _left_line(name: str, buckets: Buckets, mark: str, left: float) -> bytes:
-    if left < 0:
-        reset = int(min(-left, _MOST))
-    else:
-        reset = min(ceil((buckets.burst - left if left else 1) * buckets.interval - _ALMOST), _MOST)
+def _left_line(name: str, mark: str, burst: int, interval: float, left: float) -> bytes:
+    missing = burst - left if left else 1
+    reset = int(min(-left, _MOST)) if left < 0 else min(ceil(missing * interval - _ALMOST), _MOST)
     return _LEFT + f'"{name}";r={max(0, int(left))};t={reset}{mark}'.encode()
+
+
+_any_left_line: Final = remembered(_LINES)(_left_line)
 
 
 class Quota(_Named):
@@ -222,9 +236,10 @@ class Quota(_Named):
         redis_name: tuple[str, str],
         kind: Kind = _USUAL,
         asked: Asked | None = None,
+        redis_key: Callable[[str], bytes] | None = None,
     ) -> None:
         period, asked = quotas.period, asked or Asked()
-        super().__init__(f"{name}-{period}", fallback, redis_name, quotas.allowed, period, kind, asked)
+        super().__init__(f"{name}-{period}", fallback, redis_name, quotas.allowed, period, kind, asked, redis_key)
         self.quotas = quotas
         self._mark = kind.mark
         self._begin = self._end = 0

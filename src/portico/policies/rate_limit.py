@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from itertools import count as numbers_from
@@ -10,20 +10,22 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, StringConstraints
 
+from portico.core.consumers import Numbers, OwnNumbers
 from portico.core.errors import Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import HeaderName, NotEmpty, Settings
 from portico.policies.costs import CostSettings
 from portico.policies.costs.paying import note_fields, paying
 from portico.policies.costs.reading import CostReading
-from portico.policies.counters.buckets import Buckets, TokenBuckets
-from portico.policies.counters.periods import PERIODS
-from portico.policies.counters.quotas import Quotas
-from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
+from portico.policies.counters.buckets import Buckets, Moments, TokenBuckets
+from portico.policies.counters.periods import PERIODS, Period
+from portico.policies.counters.quotas import Counts, Quotas
+from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets, Slots
 from portico.policies.counters.standing import Asked
-from portico.policies.limit_report import Listed
-from portico.policies.limiting import Limit, Measures, SharedStep, Step, by_client, by_consumer, by_header
-from portico.policies.measures import Kind, Measure, Quota, Rate
+from portico.policies.limit_report import RATE, Listed
+from portico.policies.limiting import Limit, SharedStep, Step, by_client, by_consumer, by_header
+from portico.policies.measures import Kind, Measure, Quota, Rate, any_redis_key
+from portico.policies.own_measures import Measures, OwnMeasures, Store
 from portico.policies.policy import Context, Hooks, Policy
 from portico.policies.shadow import Shadow
 
@@ -155,7 +157,34 @@ class _Counted(NamedTuple):
     """Its index among those that are checked at the same point, enforced or not: what it counts is kept by it."""
     is_alone: bool
     """Whether all of these count by the same."""
-    owns: Mapping[str, Mapping[str, Any]]
+    owns: _Owns
+
+
+class _Owns(Mapping[str, Mapping[str, Any]]):
+    """The numbers of one limit for consumers with some of their own, by name, found when somebody asks for them."""
+
+    def __init__(self, limits: Sequence[tuple[RateLimit, str]], index: int, own: OwnNumbers) -> None:
+        self._limits = limits
+        self._index = index
+        self.own = own
+
+    def __getitem__(self, consumer: str) -> Mapping[str, Any]:
+        return self.replaced(self.own[consumer])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.own)
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def replaced(self, own: Numbers) -> Mapping[str, Any]:
+        """The limit's numbers for whoever has these."""
+        return _own_numbers(self._limits, own)[self._index]
+
+    @property
+    def keys_used(self) -> list[frozenset[str]]:
+        """By which keys there are numbers: all that occur together."""
+        return [frozenset(self.replaced(example)) for example in self.own.examples]
 
 
 _Group: TypeAlias = list[_Counted]
@@ -167,14 +196,13 @@ def _groups(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> tuple[
     limits = settings if isinstance(settings, list) else [settings]
     names = _names(limits)
     groups: tuple[_Group, _Group, _Group, _Group] = ([], [], [], [])
-    for is_after, owns in ((False, {}), (True, consumers)):
+    own = consumers if isinstance(consumers, OwnNumbers) else OwnNumbers(consumers)
+    for is_after, numbers in ((False, OwnNumbers()), (True, own)):
         step = [each for each in zip(limits, names, strict=True) if (each[0].by == "consumer") == is_after]
         is_alone = len({limit.by for limit, _ in step}) == 1
-        replaced = {consumer: _own_numbers(step, own) for consumer, own in owns.items()} if step else {}
         for index, (limit, name) in enumerate(step):
-            own = {consumer: each[index] for consumer, each in replaced.items()}
             group = 2 * is_after + (not limit.enforce)
-            groups[group].append(_Counted(limit, name, index, is_alone, own))
+            groups[group].append(_Counted(limit, name, index, is_alone, _Owns(step, index, numbers)))
     return groups
 
 
@@ -191,7 +219,7 @@ def _names(limits: Sequence[RateLimit]) -> list[str]:
 def _is_one_rate(group: _Group) -> bool:
     """Whether there is one number to count against, for all clients, and it is a rate."""
     return len(group) == 1 and all(
-        numbers.keys() == set(_RATE) for numbers in (group[0].settings.numbers, *group[0].owns.values())
+        keys == set(_RATE) for keys in (frozenset(group[0].settings.numbers), *group[0].owns.keys_used)
     )
 
 
@@ -298,7 +326,7 @@ class _Maker:
             who += ":cost"  # what was counted before it was written were requests
         step = "after" if by == "consumer" else "before"
         self.key = counted.place, who
-        self.asked: Asked = self._kept(("asked",), Asked)
+        self.asked: Asked = self.kept(("asked",), Asked)
         # All keys of one request have one hash tag, so that in a Cluster they are in one slot: the client or,
         # where limits of one step count by different things, the step.
         self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
@@ -310,12 +338,12 @@ class _Maker:
         if "burst" in numbers:
             rate, burst = (numbers[key] for key in _RATE)
             buckets = self._buckets(rate, burst)
-            redis_name = self._redis_name("rate")
+            redis_name = self.redis_name("rate")
             measures.append(Rate(self.name, buckets, self.fallback, redis_name, self.kind, self.asked))
         for key, period in _QUOTAS.items():
             if key in numbers:
-                quotas = self._kept((key, numbers[key]), partial(Quotas, numbers[key], period))
-                redis_name = self._redis_name(period)
+                quotas = self.kept((key, numbers[key]), partial(Quotas, numbers[key], period))
+                redis_name = self.redis_name(period)
                 measures.append(Quota(self.name, quotas, self.fallback, redis_name, self.kind, self.asked))
         return tuple(measures)
 
@@ -323,31 +351,80 @@ class _Maker:
         """The limit, which is shown to whoever asks for all of them."""
         by, cost = self.settings.by, self.settings.cost
         key_of = _KEYS[by] if isinstance(by, str) else by_header(by.header)
-        owns = {consumer: self.make(numbers) for consumer, numbers in self.owns.items()}
+        owns = _OwnMaker(self).measures() if self.owns else OwnMeasures()
         reading = CostReading(cost) if cost is not None else None
         made = Limit(self.name, key_of, self.make(self.settings.numbers), owns, self.asked, reading)
         self._list(made)
         return made
 
     def _list(self, limit: Limit) -> None:
-        listed: Listed = self._kept(("listed",), Listed)
+        listed: Listed = self.kept(("listed",), Listed)
         listed.about = self.about
         listed.store = "workers" if self.table is not None else "memory" if self.context.shared is None else "redis"
         listed.asked, listed.measures, listed.owns = limit.counts, limit.measures, limit.owns
+        listed.redis_names = {kind: self.redis_name(kind) for kind in (RATE, *PERIODS)} if self.owns else {}
         if listed.store == "redis" and self.context.shared is not None:
             listed.forget = self.context.shared.forget
 
     def _buckets(self, rate: float, burst: int) -> Buckets:
         if self.table is None:
-            buckets: Buckets = self._kept((rate, burst), partial(TokenBuckets, rate, burst))
+            buckets: Buckets = self.kept((rate, burst), partial(TokenBuckets, rate, burst))
         else:
             limit = f"{self.prefix}:{rate:g}:{burst}"
-            buckets = self._kept((rate, burst, "shared"), partial(SharedBuckets, self.table, limit, rate, burst))
+            buckets = self.kept((rate, burst, "shared"), partial(SharedBuckets, self.table, limit, rate, burst))
         return buckets
 
-    def _redis_name(self, kind: str) -> tuple[str, str]:
+    def redis_name(self, kind: str) -> tuple[str, str]:
+        """What stands before and behind a client's name in Redis."""
         before, behind = self.tagged
         return f"{self.prefix}:{kind}:{before}", behind
 
-    def _kept(self, numbers: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    def kept(self, numbers: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What outlives the snapshot."""
         return self.context.state.keep(("rate_limit", self.context.scope, *self.key, *numbers), make)
+
+
+class _OwnMaker:
+    """Makes the measures of consumers with numbers of their own; what they count stands in a few stores of the limit.
+
+    Of the snapshot it knows the settings alone: what is listed, and so outlives it, refers to this.
+    """
+
+    def __init__(self, maker: _Maker) -> None:
+        self._owns, self._table, self._limit = maker.owns, maker.table, maker.prefix
+        self._common = maker.name, maker.fallback
+        self._marks = maker.kind, maker.asked
+        used = frozenset().union(*maker.owns.keys_used)
+        periods = [period for key, period in _QUOTAS.items() if key in used]
+        self._names = {kind: maker.redis_name(kind) for kind in (RATE, *periods)}
+        make_rates = Moments if maker.table is None else partial(Slots, maker.table)
+        self._rates: Any = maker.kept(("own", RATE, maker.table is None), make_rates)
+        self._counts: dict[Period, Counts] = {
+            period: maker.kept(("own", period), partial(Counts, period)) for period in periods
+        }
+
+    def measures(self) -> OwnMeasures:
+        """What makes them when they are needed."""
+        stores: list[Store] = [self._rates, *self._counts.values()]
+        return OwnMeasures(self._owns.own, self._make, stores)
+
+    def _make(self, own: Numbers) -> Measures:
+        numbers = self._owns.replaced(own)
+        measures: list[Measure] = []
+        if "burst" in numbers:
+            buckets = self._buckets(*(numbers[key] for key in _RATE))
+            measures.append(Rate(self._common[0], buckets, self._common[1], *self._told(RATE)))
+        for key, period in _QUOTAS.items():
+            if key in numbers:
+                quotas = Quotas(numbers[key], period, store=self._counts[period], prefix=f"{numbers[key]} ")
+                measures.append(Quota(self._common[0], quotas, self._common[1], *self._told(period)))
+        return measures
+
+    def _buckets(self, rate: float, burst: int) -> Buckets:
+        prefix = f"{rate!r}:{burst} "
+        if self._table is None:
+            return TokenBuckets(rate, burst, store=self._rates, prefix=prefix)
+        return SharedBuckets(self._table, f"{self._limit}:{rate:g}:{burst}", rate, burst, self._rates, prefix)
+
+    def _told(self, kind: str) -> tuple[tuple[str, str], Kind, Asked, Callable[[str], bytes]]:
+        return self._names[kind], *self._marks, partial(any_redis_key, self._names[kind])

@@ -10,7 +10,15 @@ from typing import Final
 from portico.core.caches import remembered
 from portico.core.exchange import Exchange
 from portico.core.fields import REPORTED, RESPONSE_DROP, REWRITTEN
-from portico.core.messages import CHUNKED, Fields, RequestHead, ResponseHead, where_absent
+from portico.core.messages import (
+    CHUNKED,
+    WITHOUT_LENGTH,
+    Fields,
+    RequestHead,
+    ResponseHead,
+    passes_unchanged,
+    where_absent,
+)
 from portico.policies.headers import RequestChanges, ResponseChanges
 from portico.proxy.answer import date_line
 from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
@@ -22,8 +30,6 @@ HEAD_END: Final = b"\r\n\r\n"
 """What follows the last line of a head."""
 _HOST_LINE: Final = b" HTTP/1.1\r\nHost: %b\r\n"
 LENGTH: Final = frozenset({b"content-length"})
-_BODILESS: Final = (101, 204)
-"""Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 _SERVER_TIMING: Final = b"server-timing"
@@ -46,12 +52,11 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     added = exchange.request_lines
     if upgrade:
         added = (b"Connection: Upgrade\r\nUpgrade: " + upgrade, *added)
-    end = b"\r\n".join((b"", *added, b"", b"")) if added else HEAD_END
+    end = b"\r\n%b\r\n\r\n" % b"\r\n".join(added) if added else HEAD_END
     if exchange.trusted:
-        passed = _passed_lines(request, handling)
-        lines = b"\r\n".join((*passed, *_believed_lines(exchange, request), b"X-Request-ID: "))
-        line_end = _line_end(request, handling, instance)
-        return b"".join((request.method, b" ", match.target, exchange.query, line_end, lines, own_id, end))
+        passed, line_end = _passed(request, handling), _line_end(request, handling, instance)
+        lines = b"\r\n".join((*_believed_lines(exchange, request), b"X-Request-ID: "))
+        return b"".join((request.method, b" ", match.target, exchange.query, line_end, passed, lines, own_id, end))
     fields, peer = request.fields, exchange.stream.client.peer
     if fields.passed_by is not peer or handling.trailers:
         _join_passed(exchange, request, handling, instance)  # fields that repeat are one object: computed once
@@ -76,10 +81,24 @@ def _line_end(request: RequestHead, handling: Handling, instance: Instance) -> b
 def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling, instance: Instance) -> None:
     """The client's fields that are forwarded, its Host among them, and what the service is sent about the client."""
     peer, fields, host = exchange.stream.client.peer, request.fields, request.host
-    host_lines = (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
-    fields.passed = b"\r\n".join((*_passed_lines(request, handling), VIA, *host_lines, peer.lines, b""))
-    fields.line_end = _HOST_LINE % host if host else instance.line_end
+    if peer.host is not host:  # requests whose Host was read once share it
+        peer.host = host
+        host_lines = (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
+        peer.host_line = _HOST_LINE % host
+        peer.lines_for_host = b"\r\n".join((VIA, *host_lines, peer.lines, b""))
+    fields.passed = _passed(request, handling) + peer.lines_for_host
+    fields.line_end = peer.host_line if host else instance.line_end
     fields.passed_by = peer if host and not handling.trailers else None
+
+
+def _passed(request: RequestHead, handling: Handling) -> bytes:
+    """The same as `_passed_lines`, each with its CRLF."""
+    framing = request.framing
+    if request.hop_by_hop or framing < 0 or handling.trailers:
+        return b"\r\n".join((*_passed_lines(request, handling), b""))
+    if framing or b"content-length" in request.noted:
+        return b"%bContent-Length: %d\r\n" % (request.fields.passing(), framing)
+    return request.fields.passing()
 
 
 def _passed_lines(request: RequestHead, handling: Handling) -> list[bytes]:
@@ -115,7 +134,7 @@ def _reported_lines(fields: Fields) -> list[bytes]:
     if reported is None:
         both = zip(map(REPORTED, fields.names), shape.unnoted, strict=True)
         reported = shape.reported = [is_reported and not passes for is_reported, passes in both]
-    return list(compress(fields.lines, reported))
+    return list(compress(fields.lines, reported)) if True in reported else []
 
 
 def with_attempt_lines(compose: Compose, attempts: Sequence[Callable[[Exchange], bytes | None]]) -> Compose:
@@ -183,12 +202,12 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
     drop = exchange.response_drop
     names_service = not head.noted.isdisjoint(REWRITTEN)
     has_date = b"date" in fields.names
-    if drop or head.hop_by_hop or head.status in _BODILESS:
+    if drop or head.hop_by_hop or head.status in WITHOUT_LENGTH:
         drop = (drop or _NO_NAMES) | RESPONSE_DROP | head.hop_by_hop
-        lines = fields.without(drop | LENGTH if head.status in _BODILESS else drop)
+        lines = fields.without(drop | LENGTH if head.status in WITHOUT_LENGTH else drop)
     else:
         lines = fields.without(RESPONSE_DROP)
-        if has_date and not names_service:
+        if passes_unchanged(head):
             head.passed = b"\r\n".join((head.line, *lines))
     if names_service:
         lines = rewritten(exchange, lines)

@@ -23,14 +23,14 @@ from portico.observe.tracing import Tracer
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import WholeBody
-from portico.proxy.admission import SOON, fail, queue
+from portico.proxy.admission import SOON, admit, fail, queue
 from portico.proxy.answer import send_answer
 from portico.proxy.aside import Aside, Explains
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import Handling
-from portico.proxy.waiting import WaitingForBody, WaitingForVerdict
+from portico.proxy.waiting import SMALL, WaitingForBody, WaitingForContent, WaitingForVerdict
 
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
@@ -42,6 +42,11 @@ LONGEST_HOST: Final = 255
 def _refuse_overload(exchange: Exchange) -> Refusal:  # noqa: ARG001
     """The last policy of a request that is one too many."""
     return Refusal("overloaded", "the gateway has too much to do; try again soon", SOON)
+
+
+def _may_be_behind(exchange: Exchange) -> bool:
+    """Whether a small body is still to come."""
+    return 0 < exchange.request.framing <= SMALL and not exchange.content  # type: ignore[union-attr]
 
 
 def _some_ids() -> list[str]:
@@ -182,11 +187,11 @@ class Gateway:
         exchange.client_ip = stream.client.address
         if self._tracer is not None:
             self._begin_trace(exchange, self._tracer)
-        words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
+        words = seen[: seen.find(b"\r\n")].split(b" ", 3) if b"\r\n" in seen else []
         exchange.method = "-"
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
-            exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0], self.snapshot.pages)
+            exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0][:512], self.snapshot.pages)
         lines = SOON if error.reason == "overloaded" else ()
         send_answer(exchange, Refusal(error.reason, error.detail, lines))
 
@@ -227,12 +232,19 @@ class Gateway:
             else:
                 WaitingForVerdict(exchange, verdict, go_on, fail)
             return
+        if exchange.request.framing and _may_be_behind(exchange):  # type: ignore[union-attr]
+            WaitingForContent(exchange, partial(self._forward, exchange, handling), fail, self._loop)
+            return
         forwarding = handling.forward(exchange, handling, self._loop)
         limit = forwarding.service.limit
         if limit is None or limit.enter():
             forwarding.start()
         else:
             queue(exchange, forwarding, limit, self._loop)
+
+    def _forward(self, exchange: Exchange, handling: Handling) -> None:
+        """6. The same, after a wait for a small body."""
+        admit(exchange, handling.forward(exchange, handling, self._loop), self._loop)
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """9. Observe the exchange, once, whatever happened."""

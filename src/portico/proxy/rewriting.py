@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property, partial
 
 from portico.core.exchange import Exchange
@@ -57,10 +57,10 @@ class _View:
         self._answering = (exchange.upstream or "").lower().encode()
 
     @cached_property
-    def _own(self) -> frozenset[bytes]:
+    def _own(self) -> Collection[bytes]:
         """The service's authorities; one that has deregistered may still answer what it had begun."""
         own = self._service.authorities
-        return own if self._answering in own else own | {self._answering}
+        return own if self._answering in own else {*own, self._answering}
 
     @cached_property
     def address(self) -> Address:

@@ -1,4 +1,4 @@
-"""An exchange that has to wait: for a policy's verdict, or for a permit of its service's limit."""
+"""An exchange that has to wait: for a policy's verdict, for a small body, or for a permit of its service's limit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from portico.proxy.answer import send_answer
 from portico.proxy.routing.route import Forward
 from portico.upstreams.limit import Limit
 
+SMALL: Final = 32 * 1024
+"""Bytes of a body that may be right behind its head."""
 _KEPT: Final = 64 * 1024
 """Bytes of the body that are read meanwhile."""
 
@@ -172,6 +174,42 @@ class WaitingForBody(WaitingForVerdict):
         except FAULTS:
             self.over = True
             self._fail()
+
+
+class WaitingForContent(Waiting):
+    """Waits for a small body that may be right behind its head, as most are that come in a second read.
+
+    With it the exchange goes on as if both had come at once, and its service gets them in one write. Where it is not
+    there when the event loop has looked at all sockets once more, the exchange goes on without it.
+    """
+
+    __slots__ = ("loop",)
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        start: Callable[[], None],
+        failed: Callable[[Exchange], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(exchange, start, failed)
+        self.loop = loop
+        exchange.stream.receiver = self
+        exchange.stream.read_body()
+        loop.call_soon(self._end_soon)
+
+    def body_received(self, data: bytes) -> None:
+        self.kept.append(data)
+
+    def body_ended(self) -> None:
+        self.exchange.content = b"".join(self.kept)
+        self.kept = []
+        self.go_on()
+
+    def _end_soon(self) -> None:
+        """Sockets were read from: go on behind the turn that processes what they had."""
+        if not self.over:
+            self.loop.call_soon(self.go_on)
 
 
 class WaitingForPermit(Waiting):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -52,7 +51,7 @@ from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.challenges import Challenges
-from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes, has_prefix_route
+from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes
 from portico.proxy.routing.route import (
     Handling,
     LocalRoute,
@@ -69,7 +68,8 @@ from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
-from portico.snapshot.live import Coming, LiveServices, SplitKey, upstream_key
+from portico.snapshot.latest import LatestRoutes
+from portico.snapshot.live import Changing, Coming, LiveServices, SplitKey, upstream_key
 from portico.snapshot.mirrors import mirror_of
 from portico.snapshot.own_endpoints import OwnEndpoints, own_services
 from portico.snapshot.routing import answering, prefix_of, rewrite_of, rule_of
@@ -133,6 +133,9 @@ class SnapshotBuilder:
         self._secret = secret or os.urandom(32)
         """What cookies are signed with where no key is configured; the same in all workers."""
         self._router: Routes = Router()
+        self._latest: dict[object, LatestRoutes] = {}
+        self._routes = LatestRoutes()
+        """Those of the listener whose routes are being built."""
         self._coming = Coming()
         self.plugins = PluginSet()
         """The users' policies of the last snapshot."""
@@ -176,13 +179,16 @@ class SnapshotBuilder:
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
-        return at_once(self.building(config, generation, plugins=plugins))
+        snapshot = at_once(self.building(config, generation, plugins=plugins))
+        at_once(self.live.retiring())
+        return snapshot
 
     def building(
         self, config: Config, generation: int, counting: Counting | None = None, plugins: PluginSet | None = None
     ) -> Steps[Snapshot]:
         """`build`, in steps; between them `live` must not change and no other snapshot may be requested.
 
+        `live.retiring` is to follow once the snapshot is in use.
         `counting` is where limits are counted from this snapshot on, `plugins` are the users' policies that it uses;
         None: as now.
         """
@@ -197,7 +203,8 @@ class SnapshotBuilder:
         return snapshot
 
     def _building(self, config: Config, generation: int) -> Steps[Snapshot]:
-        self.live.prepare(config)
+        yield from self.live.retiring()
+        yield from self.live.preparing(config)
         self._shared = {}
         self._proxy_status = proxy_status_of(config)
         self._page_texts = config.page_texts
@@ -207,13 +214,17 @@ class SnapshotBuilder:
         coming = self._coming = Coming()
         self._splits = coming.splits
         matchers: dict[object, Matcher] = {}
+        routers: dict[object, Routes] = {}
         for listener, routes in config.route_sets():
+            self._routes = self._latest.setdefault(listener.kind, LatestRoutes())
             matchers[listener.kind] = yield from self._matcher(config, listener, routes)
+            routers[listener.kind] = self._router
         yield from self.live.adopting(coming)
         self._state.sweep()
         self.documents.keep(documents_wanted(config))
         for key, document in documents_of_files(config).items():
             yield from self.documents.learning(key, document)
+        self._use_latest(routers)
         of_listeners = {listener.key: matchers[listener.kind] for listener in config.gateway.listeners}
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
         return Snapshot(
@@ -224,6 +235,14 @@ class SnapshotBuilder:
             self._error_pages(config.own_policies),
             of_listeners,
         )
+
+    def _use_latest(self, routers: Mapping[object, Routes]) -> None:
+        """Have all routes ask these about each other, also those of earlier snapshots."""
+        anyone = next(iter(routers.values()))
+        for kind, latest in [*self._latest.items()]:
+            latest.routes = routers.get(kind, anyone)
+            if kind not in routers:
+                del self._latest[kind]
 
     def _matcher(self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
@@ -236,6 +255,8 @@ class SnapshotBuilder:
             folded = Router(read=folded_segments, form=Pattern.folded)
         self._version_paths = paths_of(routes)
         for written, variants in with_variants(routes):
+            for each in (written, *variants):
+                yield from self._services_of(each, config)
             rule: Rule[Route | LocalRoute] = rule_of(written, self._whole_route(written, variants, consumers, config))
             router.add(rule)
             if folded is not None:
@@ -269,27 +290,33 @@ class SnapshotBuilder:
         return self._service_named(written.service, written.version, config, coming)
 
     def _service_named(self, name: str, version: str | None, config: Config, coming: Coming) -> Service:
-        key, services = (name, version), coming.services
-        if key not in services:
-            services[key] = self._service(config, name, version, coming)
-            if (settings := config.services[name]).discover is not None:
-                coming.changing[key] = settings, services[key], config.networks_allowed(name)
-            self.live.add(services[key])
-        return services[key]
+        if (name, version) not in coming.services:
+            at_once(self._making_service(name, version, config, coming))
+        return coming.services[name, version]
 
-    def _service(self, config: Config, name: str, version: str | None, coming: Coming) -> Service:
-        live = self.live
-        upstream = live.upstream(config.services[name], name, version)
+    def _services_of(self, written: ResolvedRoute, config: Config) -> Steps[None]:
+        """Make the services that a route may send requests to, in steps."""
+        named = [(written.service, written.version), *((each.service, each.version) for each in written.mirrors)]
+        named += [(each.service, each.version) for _, each in written.failovers]
+        for name, version in named:
+            if name is not None and (name, version) not in self._coming.services:
+                yield from self._making_service(name, version, config, self._coming)
+
+    def _making_service(self, name: str, version: str | None, config: Config, coming: Coming) -> Steps[None]:
+        live, settings, named = self.live, config.services[name], config.networks_allowed(name)
+        upstream = live.upstream(settings, name, version)
         key = upstream_key(name, version, upstream)
-        members = live.members(key, upstream, coming.instances, config.networks_allowed(name))
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(name, upstream)
         failover = self._failover(name, upstream)
         cookies = cookie_key(config, upstream, self._secret)
         sticky = sticky_of(name, version, upstream, cookies, self._state, self._counting.bindings)
-        service = Service(name, members, timeouts, retry, self._deadlines, balancing, hedging, failover, sticky)
+        service = Service(name, None, timeouts, retry, self._deadlines, balancing, hedging, failover, sticky)
+        yield from live.filling(service, key, upstream, coming, named)
         service.limit = live.limit(key, upstream, coming.limits)
-        return service
+        coming.services[name, version] = service
+        if settings.discover is not None:
+            coming.changing.setdefault(name, []).append(Changing(settings, version, service, named))
 
     def _hedging(self, service: str, upstream: Upstream) -> Hedging | None:
         hedge, metrics = upstream.hedge, self._metrics
@@ -512,8 +539,7 @@ class SnapshotBuilder:
         """What is on where nothing is written, and None where it is off."""
         location, _ = written.policies.get("rewrite_location", (_REWRITE_LOCATION, ""))
         cookies, _ = written.policies.get("rewrite_cookies", (_REWRITE_COOKIES, ""))
-        is_public = partial(has_prefix_route, self._router)
-
+        is_public = self._routes.has_prefix
         rewriting: Rewriting = self._alike(
             ("rewriting", id(self._router), id(location), id(cookies)),
             lambda: rewriting_of(location, cookies, is_public),

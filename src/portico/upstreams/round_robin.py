@@ -52,10 +52,10 @@ class RoundRobin(Generic[T]):
 
 def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:
     """One cycle in which each member occurs as often as its weight: nginx's smooth weighted round robin, laid out."""
-    divisor = gcd(*weights) if weights else 1
-    shares = [weight // divisor for weight in weights]
-    if max(shares, default=1) == 1:
+    if len({*weights}) <= 1:
         return list(members)
+    divisor = gcd(*weights)
+    shares = [weight // divisor for weight in weights]
     total = sum(shares)
     if total * len(shares) > _LAID_OUT:
         return _spread(members, shares)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from math import gcd
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from portico.core.exchange import Exchange
 from portico.core.messages import IDEMPOTENT
+from portico.core.slices import Steps, at_once
 from portico.upstreams.balancer import Balancer, MakeBalancer
 from portico.upstreams.breaker import CLOSED, HALF_OPEN
 from portico.upstreams.budget import Budget
@@ -76,7 +78,11 @@ class Balancing:
 
 
 class Service:
-    """One service (or one version of it), compiled for the request path."""
+    """One service (or one version of it), compiled for the request path.
+
+    It may have thousands of instances: what becomes of one of them costs a look at that one, and of the others no more
+    than a copy of their list.
+    """
 
     choose: Callable[[Sequence[Instance], Exchange], Instance | None]
     """The next instance, not one of those excluded; None where there is none."""
@@ -84,15 +90,11 @@ class Service:
     """Those that may be chosen."""
     reachable: int
     """How many there are for an exchange and its retries: those, and the backups behind them."""
-    authorities: frozenset[bytes]
-    """Hosts of all of them, in lower case and with the ports that are not usual."""
-    speaks_tls: bool
-    """Whether one of them does."""
 
     def __init__(
         self,
         name: str,
-        instances: Sequence[tuple[Instance, int]],
+        instances: Sequence[tuple[Instance, int]] | None,
         timeouts: Timeouts,
         retry: Retry,
         deadlines: Deadlines,
@@ -120,7 +122,28 @@ class Service:
         self._deadlines = deadlines
         self._balancing = balancing or Balancing()
         self._balancer: Balancer[Instance] | None = None
-        self.replace(instances)
+        self.available, self.reachable = (), 0
+        self.authorities: Counter[bytes] = Counter()
+        """Hosts of all instances, in lower case and with the ports that are not usual, and of how many each is."""
+        self._with_tls = 0
+        self._written: dict[Instance, int] = {}
+        """All instances in their order, each with the weight that is written."""
+        self._weights: dict[Instance, int] = {}
+        """The weights that hold."""
+        self._of_weight: Counter[int] = Counter()
+        """How many instances have each weight."""
+        self._usual: set[Instance] = set()
+        """Those with a weight that are no backups."""
+        self._backups: dict[Instance, None] = {}
+        self._fit: dict[Instance, int] = {}
+        """The usual ones that are not ejected, each with its weight in the units of `_WHOLE`."""
+        self._keeping: set[Instance] = set()
+        """Those that keep the requests that belong to them: also backups, and those of weight 0."""
+        self._warming: set[Instance] = set()
+        self._odd: set[Instance] = set()
+        """Those of which there is something to say."""
+        if instances is not None:  # else `changing` brings them
+            self.replace(instances)
 
     def follow(self, previous: Service) -> None:
         """Continue where the last snapshot's service stopped: with the balancer's position and the budgets used.
@@ -137,44 +160,145 @@ class Service:
         if self._balancer is not None:
             self._balancer.follow(previous._balancer)
 
+    @property
+    def instances(self) -> list[Instance]:
+        """All of them."""
+        return [*self._written]
+
+    def has(self, instance: Instance) -> bool:
+        """Whether it is one of them."""
+        return instance in self._written
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether one of them does."""
+        return self._with_tls > 0
+
+    # ---- changes
+
     def replace(self, instances: Sequence[tuple[Instance, int]]) -> None:
         """Replace the instances, each with its weight; exchanges under way at those removed are not touched.
 
         One of weight 0 is checked as the others, and gets no requests.
         """
-        self.instances = [instance for instance, _ in instances]
-        self._written = dict(instances)
-        self.authorities = frozenset(instance.address.authority.lower().encode() for instance in self.instances)
-        self.speaks_tls = any(instance.address.tls for instance in self.instances)
-        self.weigh()
+        wanted = dict(instances)
+        at_once(self.changing(wanted, [each for each in self._written if each not in wanted]))
 
-    def weigh(self) -> None:
-        """Go by the weights that hold now: those that are written, where nobody has said otherwise."""
-        weights = {instance: _weight(instance, written) for instance, written in self._written.items()}
-        divisor = gcd(*weights.values()) or 1
-        self._weights = {instance: weight // divisor for instance, weight in weights.items()}
-        self.refresh()
+    def changing(self, came: Mapping[Instance, int], gone: Collection[Instance]) -> Steps[None]:
+        """Have these instances, too, or with these weights, and those no more, in steps.
 
-    def refresh(self) -> None:
-        """Rebuild the balancer after an instance was admitted or ejected."""
-        self.available = available = self._fit()
-        self.reachable = len({*available, *_unejected(self._backups)})
-        now = time.monotonic()
-        shares = [self._warmth(instance, now) for instance in available]
-        weights = [self._weights[instance] * share for instance, share in zip(available, shares, strict=True)]
-        balancer = self._balancing.make(available, weights)
+        Before the last step, requests go on to those that there were.
+        """
+        for instance, weight in came.items():
+            if instance not in self._written:
+                self.authorities[_authority(instance)] += 1
+                self._with_tls += instance.address.tls is not None
+            self._written[instance] = weight
+            self._sort(instance)
+            yield
+        for instance in gone:
+            self._drop(instance)
+            yield
+        self._balance()
+
+    def refresh(self, changed: Iterable[Instance] | None = None) -> None:
+        """Go by the state and the weights that these instances have now, or that all of them have.
+
+        Weights are those that are written, where nobody has said otherwise.
+        """
+        for instance in self._written if changed is None else changed:
+            if instance in self._written:
+                self._sort(instance)
+        if self._balancer is not None:  # else its instances have not all come yet
+            self._balance()
+
+    def _sort(self, instance: Instance) -> None:
+        """Note anew how an instance may be used."""
+        self._forget(instance)
+        weight = self._weights[instance] = _weight(instance, self._written[instance])
+        self._of_weight[weight] += 1
+        breaker = instance.breaker
+        is_unejected = instance.healthy and (breaker is None or breaker.lets_pass)
+        share = self._warmth(instance, time.monotonic()) if self._balancing.slow_start else _WHOLE
+        if share < _WHOLE:
+            self._warming.add(instance)
+        if is_unejected and not instance.is_drained:
+            self._keeping.add(instance)
+        if not weight:
+            self._odd.add(instance)
+            return
+        if instance.is_backup:
+            self._backups[instance] = None
+        else:
+            self._usual.add(instance)
+            if is_unejected:
+                self._fit[instance] = weight * share
+        if share < _WHOLE or instance not in self._fit or (breaker is not None and breaker.state != CLOSED):
+            self._odd.add(instance)
+
+    def _forget(self, instance: Instance) -> None:
+        """Undo what was noted of an instance."""
+        weight = self._weights.pop(instance, None)
+        if weight is not None:
+            self._of_weight[weight] -= 1
+            if not self._of_weight[weight]:
+                del self._of_weight[weight]
+        for noted in (self._usual, self._keeping, self._warming, self._odd):
+            noted.discard(instance)
+        for kept in (self._backups, self._fit):
+            kept.pop(instance, None)
+
+    def _drop(self, instance: Instance) -> None:
+        if self._written.pop(instance, None) is None:
+            return
+        self._forget(instance)
+        authority = _authority(instance)
+        self.authorities[authority] -= 1
+        if not self.authorities[authority]:
+            del self.authorities[authority]
+        self._with_tls -= instance.address.tls is not None
+
+    def _balance(self) -> None:
+        """Make the balancer of those that may be chosen now."""
+        for instance in [*self._warming]:
+            self._sort(instance)
+        self.available = available = self._chosen()
+        self.reachable = len({*available, *_unejected(self._backups)}) if self._backups else len(available)
+        balancer = self._balancing.make(available, self._shares(available))
         if self._balancer is not None:
             balancer.follow(self._balancer)
         self._balancer, self.choose = balancer, balancer.choose
         if self.sticky is not None:  # one of weight 0 and a backup keep the requests that belong to them
-            keeping = [instance for instance in _unejected(self.instances) if not instance.is_drained]
-            self.choose = self.sticky.over(balancer.choose, {*available, *keeping})
-        if any(share < _WHOLE for share in shares):
-            self._deadlines.set(self, now + self._balancing.slow_start / _WHOLE)
+            self.choose = self.sticky.over(balancer.choose, {*available, *self._keeping})
+        if not self._warming.isdisjoint(available):
+            self._deadlines.set(self, time.monotonic() + self._balancing.slow_start / _WHOLE)
+
+    def _chosen(self) -> list[Instance]:
+        """The instances that pass their checks, without those with open breakers unless too few are left.
+
+        Backups are among them where no other is, or where those with open breakers would be used.
+        """
+        left = [*filter(self._fit.__contains__, self._written)]
+        most, usual = self._balancing.max_ejected, len(self._usual)
+        is_panic = most is not None and usual - len(left) > most * usual + 1e-9
+        if left and not is_panic:
+            return left
+        spare = _unejected(self._backups)
+        if spare or most is None:
+            return left + spare
+        return [each for each in (*filter(self._usual.__contains__, self._written), *self._backups) if each.healthy]
+
+    def _shares(self, available: Sequence[Instance]) -> list[int]:
+        """Their weights as those that are warm have them, without what all weights have in common."""
+        shares, divisor = [*map(self._fit.get, available)], gcd(*self._of_weight) or 1
+        if divisor == 1 and None not in shares:
+            return cast("list[int]", shares)
+        now = time.monotonic()
+        return [self._weights[each] // divisor * self._warmth(each, now) for each in available]
 
     def deadline_passed(self) -> None:
         """An instance is warmer by a step."""
-        self.refresh()
+        self._balance()
 
     def faulted(self) -> None:
         """The step in warming up failed: do it again."""
@@ -202,7 +326,7 @@ class Service:
 
     def opens_in(self, now: float) -> float | None:
         """If only breakers keep requests from it, seconds until one lets them pass again; else None."""
-        closed = (i.breaker for i in self.instances if i.healthy and i.breaker is not None and self._weights[i])
+        closed = (i.breaker for i in self._written if i.healthy and i.breaker is not None and self._weights[i])
         return min((breaker.seconds_left(now) for breaker in closed), default=None)
 
     def peek(self, double: Callable[[Instance], Instance]) -> Service:
@@ -210,48 +334,29 @@ class Service:
 
         `double` gives what stands for an instance there.
         """
-        peeked, doubles = copy(self), {each: double(each) for each in self.instances}
+        peeked, doubles = copy(self), {each: double(each) for each in self._written}
         originals = {each: original for original, each in doubles.items()}
         balancer, sticky = self._balancer, self.sticky
         assert balancer is not None
         choose_now: Choose = balancer.peek().choose
         if sticky is not None:
             peeked.sticky = sticky = sticky.peek()
-            choose_now = sticky.over(choose_now, {*self.available, *_unejected(self.instances)})
+            choose_now = sticky.over(choose_now, {*self.available, *_unejected(self._written)})
 
         def choose(excluded: Sequence[Instance], exchange: Exchange) -> Instance | None:
             chosen = choose_now([originals[each] for each in excluded], exchange)
             return None if chosen is None else doubles[chosen]
 
         peeked.choose = choose
-        peeked.instances = [*originals]
-        peeked.available = [doubles[each] for each in self.available]
+        peeked._written = {doubles[each]: weight for each, weight in self._written.items()}
         peeked._weights = {doubles[each]: weight for each, weight in self._weights.items()}
+        peeked._backups = {doubles[each]: None for each in self._backups}
+        peeked._odd = {doubles[each] for each in self._odd}
+        peeked.available = [doubles[each] for each in self.available]
         peeked.limit = None if self.limit is None else self.limit.peek()
         peeked.hedging = peeked.failover = None
         peeked.budget, peeked.hedges = copy(self.budget), copy(self.hedges)
         return peeked
-
-    @property
-    def _backups(self) -> list[Instance]:
-        return [instance for instance in self.instances if self._weights[instance] and instance.is_backup]
-
-    def _fit(self) -> list[Instance]:
-        """The instances that pass their checks, without those with open breakers unless too few are left.
-
-        Backups are among them where no other is, or where those with open breakers would be used.
-        """
-        usual = [instance for instance in self.instances if self._weights[instance] and not instance.is_backup]
-        backups = self._backups
-        left = _unejected(usual)
-        most = self._balancing.max_ejected
-        is_panic = most is not None and len(usual) - len(left) > most * len(usual) + 1e-9
-        if left and not is_panic:
-            return left
-        spare = _unejected(backups)
-        if spare or most is None:
-            return left + spare
-        return [instance for instance in usual + backups if instance.healthy]
 
     def _warmth(self, instance: Instance, now: float) -> int:
         span, age = self._balancing.slow_start, now - instance.returned
@@ -264,7 +369,8 @@ class Service:
     def exceptions(self, now: float) -> Iterator[tuple[Instance, InstanceState]]:
         """Every instance that does not get its full share of the requests, or only because too many are ejected."""
         available, warms_up = frozenset(self.available), self._balancing.slow_start > 0
-        for instance in self.instances:
+        failing = (each for each in self._written if each.reachability.is_failing)
+        for instance in {*self._odd, *failing}:
             breaker = instance.breaker
             if not instance.healthy:
                 yield instance, InstanceState.DOWN
@@ -285,7 +391,7 @@ class Service:
 
     def weight_of(self, instance: Instance) -> int:
         """Its weight, as a share of all weights without what they have in common."""
-        return self._weights[instance]
+        return self._weights[instance] // (gcd(*self._of_weight) or 1)
 
     @property
     def balancing(self) -> type[Any]:
@@ -294,13 +400,17 @@ class Service:
 
     def full(self) -> list[Instance]:
         """The instances that have reached their connection limit."""
-        return [instance for instance in self.instances if instance.in_flight >= instance.max_connections]
+        return [instance for instance in self._written if instance.in_flight >= instance.max_connections]
 
 
 def _weight(instance: Instance, written: int) -> int:
     return 0 if instance.is_drained else written if instance.weight is None else instance.weight
 
 
-def _unejected(instances: Sequence[Instance]) -> list[Instance]:
+def _authority(instance: Instance) -> bytes:
+    return instance.address.authority.lower().encode()
+
+
+def _unejected(instances: Iterable[Instance]) -> list[Instance]:
     """Those that pass their checks and whose breakers are not open."""
     return [each for each in instances if each.healthy and (each.breaker is None or each.breaker.lets_pass)]

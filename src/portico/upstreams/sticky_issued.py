@@ -9,6 +9,7 @@ from typing import Final
 
 from portico.core.caches import ages
 from portico.core.exchange import Exchange
+from portico.core.slices import Steps
 from portico.upstreams.consistent_hash import KeyOf
 from portico.upstreams.instance import Instance
 from portico.upstreams.shared_bindings import SharedBindings
@@ -16,6 +17,8 @@ from portico.upstreams.sticky import Sticky
 
 _MOST: Final = 50_000
 """Values that a worker remembers for each service, some 10 MB: it asks Redis again for those that it forgot."""
+_UNUSED: Final = 0.2
+"""The share of them that may be values that no request has brought yet."""
 _DIGEST: Final = 16
 
 
@@ -34,34 +37,39 @@ class _Binding:
 class Bindings:
     """What a worker knows of one service's values, by their digests: the values are worth as much as passwords.
 
-    One is forgotten `ttl` seconds after it was last used, or when there are too many. They outlive snapshots.
+    One is forgotten `ttl` seconds after it was last used, or when there are too many: whoever begins sessions without
+    end, and uses none of them, pushes out its own. They outlive snapshots.
     """
 
     def __init__(self, ttl: float, most: int = _MOST) -> None:
         self.ttl = ttl
         self._most = most
-        self._known: dict[bytes, _Binding] = {}
-        """The one that was used last is at the end."""
+        self._issued: dict[bytes, _Binding] = {}
+        """Those that no request has brought yet; the latest is at the end."""
+        self._used: dict[bytes, _Binding] = {}
+        """The others; the one that was used last is at the end."""
         ages(self)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._issued) + len(self._used)
 
     def get(self, digest: bytes, now: float) -> _Binding | None:
         """What is known of a value, which is used hereby."""
-        binding = self._known.pop(digest, None)
+        binding = self._used.pop(digest, None) or self._issued.pop(digest, None)
         if binding is None or now - binding.used_at > self.ttl:
             return None
         binding.used_at = now
-        self._known[digest] = binding
+        self._used[digest] = binding
         return binding
 
     def put(self, digest: bytes, instance: str, now: float) -> None:
         """Remember that an instance issued a value."""
-        self._known.pop(digest, None)
-        if len(self._known) >= self._most:
-            del self._known[next(iter(self._known))]
-        self._known[digest] = _Binding(instance, now)
+        kept = self._issued if self._used.pop(digest, None) is None else self._used
+        kept.pop(digest, None)
+        if len(self) >= self._most:
+            full = self._issued if len(self._issued) > self._most * _UNUSED or not self._used else self._used
+            del full[next(iter(full))]
+        kept[digest] = _Binding(instance, now)
 
     def peek(self) -> Bindings:
         """The same, for whoever asks who issued a value, which is not used hereby."""
@@ -69,14 +77,18 @@ class Bindings:
 
     def known(self, digest: bytes) -> _Binding | None:
         """What is known of a value."""
-        return self._known.get(digest)
+        return self._used.get(digest) or self._issued.get(digest)
 
-    def age(self, now: float) -> None:
+    def age(self, now: float) -> Steps[None]:
         """Forget those that were not used for `ttl` seconds."""
-        for digest, binding in list(self._known.items()):
-            if now - binding.used_at <= self.ttl:
-                break
-            del self._known[digest]
+        for kept in (self._issued, self._used):
+            for digest in [*kept]:
+                binding = kept.get(digest)
+                if binding is not None:
+                    if now - binding.used_at <= self.ttl:
+                        break
+                    del kept[digest]
+                yield
 
 
 class _Peeked(Bindings):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portico.core.slices import at_once
 from portico.policies.counters.buckets import TokenBuckets
 
 ALMOST = Fraction(1, 999)
@@ -123,17 +124,27 @@ def test_buckets_that_are_full_are_forgotten_and_no_others() -> None:
         buckets.take(str(number), 1000.0)
     while buckets.take("0", 1000.0) > 0:
         pass
-    buckets.age(1010.0)
+    at_once(buckets.store.age(1010.0))
     assert buckets.take("0", 1010.0) == 9, "half of its tokens have come back"
     for now in (1021.0, 1042.0):
-        buckets.age(now)
+        at_once(buckets.store.age(now))
     assert len(buckets) == 0
     assert buckets.take("0", 1042.0) == 19
 
 
 def test_many_long_keys_do_not_fill_the_memory() -> None:
     buckets = TokenBuckets(60, 20)
-    buckets._entries.max_bytes = 100_000
+    buckets.store.max_bytes = 100_000
     for number in range(2000):
         buckets.take(f"{number:0256}", 1000.0)
-    assert len(buckets) <= 2 * 100_000 // 256
+    assert len(buckets) <= 100_000 // 256
+
+
+def test_who_has_taken_all_is_not_forgotten_for_others() -> None:
+    buckets = TokenBuckets(6, 20)
+    while buckets.take("exhausted", 1000.0) >= 0:
+        pass
+    for number in range(150_000):
+        assert buckets.take(f"192.168.{number}", 1000.0 + number / 50_000) == 19
+    assert len(buckets) < 100_000, "not all of them have room"
+    assert buckets.take("exhausted", 1003.0) < 0

@@ -57,14 +57,29 @@ def test_memory_is_bounded() -> None:
     assert len(quotas) <= 200
 
 
+def test_who_has_used_up_a_quota_is_not_forgotten_for_others() -> None:
+    quotas = Quotas(3, "day", capacity=100)
+    now = at("2026-11-24T12:00")
+    for _ in range(3):
+        quotas.take("exhausted", now)
+    quotas.take("some", now)
+    quotas.take("some", now)
+    for number in range(10_000):
+        quotas.take(str(number), now + number / 100)
+    assert quotas.take("exhausted", now + 200) < 0
+    assert quotas.take("some", now + 200) == 0
+    assert quotas.take("9990", now + 200) == 1, "of those with as much, the latest are kept"
+    assert quotas.take("0", now + 200) == 2
+
+
 def test_counts_are_forgotten_with_their_period(monkeypatch: pytest.MonkeyPatch) -> None:
     now = at("2026-11-24T15:59")
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now))
     quotas = Quotas(2, "hour")
     quotas.take("a", now)
-    quotas.age(0.0)
-    quotas.age(0.0)
+    quotas.store.age(0.0)
+    quotas.store.age(0.0)
     assert quotas.take("a", now) == 0
     now = at("2026-11-24T16:00")
-    quotas.age(0.0)
+    quotas.store.age(0.0)
     assert len(quotas) == 0

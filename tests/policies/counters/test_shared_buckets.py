@@ -136,9 +136,9 @@ def test_a_slot_is_reused_when_its_bucket_is_full(tmp_path: Path) -> None:
 def test_slots_are_forgotten_and_buckets_are_not(table: BucketTable) -> None:
     buckets = SharedBuckets(table, "limit", SLOW, 3)
     assert [buckets.take("a", 1000.0) for _ in range(2)] == [2, 1]
-    buckets.age(1000.0)
-    buckets.age(1000.0)
-    assert len(buckets._known) == 0
+    buckets.store.age(1000.0)
+    buckets.store.age(1000.0)
+    assert len(buckets.store.known) == 0
     assert buckets.take("a", 1000.0) == 0
 
 

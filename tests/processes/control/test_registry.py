@@ -185,7 +185,7 @@ def test_a_listener_that_fails_for_one_service_gets_the_others_and_later_that_on
     reported: list[str] = []
     fails = True
 
-    def discovered(name: str, found: list[Found]) -> None:
+    def discovered(name: str, changed: dict[str, list[Found]]) -> None:
         if fails and name == "a":
             raise RuntimeError
         reported.append(name)
@@ -207,3 +207,34 @@ def test_a_listener_that_fails_for_one_service_gets_the_others_and_later_that_on
 
     asyncio.run(play())
     assert sum(record.exc_info is not None for record in caplog.records) == 3
+
+
+def test_what_changes_is_reported_by_url_and_nothing_else(tmp_path: Path) -> None:
+    reported: list[dict[str, list[Found]]] = []
+
+    async def play() -> None:
+        text = "gateway: {redis_url: redis://h}\nservices: {a: {discover: redis}}"
+        listeners = Listeners(lambda _, changed: reported.append(changed), lambda: None, lambda name, url: False)
+        registry = Registry(load_text(text, "portico.yaml", {}), Runtime(tmp_path), listeners)
+
+        def read(key: str, url: str, weight: int = 1) -> None:
+            registry.read(key, b'{"url": "%s", "weight": %d}' % (url.encode(), weight), 10)
+            registry.report_now()
+
+        read("service:a:1", "http://h")
+        read("service:a:2", "http://i")
+        read("service:a", "http://h", 3)
+        read("service:a:2", "http://j")
+        read("service:a:2", "http://j")
+        registry.missing("service:a:1", deleted=True)
+        registry.report_now()
+        registry.close()
+
+    asyncio.run(play())
+    assert reported == [
+        {"http://h": [Found("http://h")]},
+        {"http://i": [Found("http://i")]},
+        {"http://h": [Found("http://h"), Found("http://h", 3)]},
+        {"http://j": [Found("http://j")], "http://i": []},
+        {"http://h": [Found("http://h", 3)]},
+    ]

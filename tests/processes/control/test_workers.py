@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from portico.config import load_text
+from portico.core.found import Found
 from portico.processes.control import rounds as rounds_module
 from portico.processes.control import workers as workers_module
 from portico.processes.control.workers import Workers
@@ -208,3 +209,36 @@ def test_what_ended_workers_counted_of_the_dead_is_forgotten() -> None:
     assert {each[1] for totals in ended for each in totals["by_route"]} == {"kept"}
     assert [each[1] for totals in ended for each in totals["by_instance"]] == ["http://10.0.0.7:80"]
     assert [totals["openings"] for totals in ended if totals["openings"]] == [{"s": {"http://10.0.0.7:80": 1}}]
+
+
+def test_a_worker_is_sent_all_registered_instances_once_and_then_what_changes(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        workers, config = worker.workers, load_text("services: {a: {discover: admin}}", "portico.yaml", {})
+        one, other = Found("http://one"), Found("http://other", 2)
+        workers.discover("a", {"http://one": [one], "http://gone": [Found("http://gone")]})
+        workers.discover("a", {"http://gone": []})
+        workers.publish(config, 1)
+        workers.discover("a", {"http://other": [other]})
+        workers.publish(config, 2)
+        messages = [await channel.receive(worker.reader) for _ in range(5)]
+        assert [each.changed for each in messages if isinstance(each, channel.Discovered)] == [
+            {"http://one": [one], "http://gone": [Found("http://gone")]},
+            {"http://gone": []},
+            {"http://other": [other]},
+        ]
+        found = [each.found for each in messages if isinstance(each, channel.NewSnapshot)]
+        assert found == [{"a": [one]}, None]
+
+    play(scene)
+
+
+def test_breakers_that_a_worker_does_not_report_are_as_they_were(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        for breakers in ([["a", "http://h", 2]], None):
+            report = json.dumps({"in_flight": 1 if breakers else 2, "breakers": breakers}).encode()
+            channel.send(worker.writer, channel.Report(report))
+        while worker.workers.reported()["w"]["in_flight"] != 2:
+            await asyncio.sleep(0)
+        assert worker.workers.reported()["w"]["breakers"] == [["a", "http://h", 2]]
+
+    play(scene)

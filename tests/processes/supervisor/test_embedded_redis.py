@@ -21,13 +21,13 @@ def config(**gateway: Any) -> Config:
     "gateway", [{}, {"workers": 2, "redis_url": "redis://h"}, {"workers": 2, "embedded_redis": False}]
 )
 def test_nobody_else_needs_it(gateway: dict[str, Any]) -> None:
-    assert program_for(config(**gateway)) is None
+    assert program_for(config(**gateway).gateway) is None
 
 
 def test_several_workers_do() -> None:
-    assert program_for(config(workers=2)) == bundled_server()
-    assert program_for(config(workers=2, embedded_redis="yes")) == bundled_server()
-    assert program_for(config(workers=2, embedded_redis="/opt/redis-server")) == Path("/opt/redis-server")
+    assert program_for(config(workers=2).gateway) == bundled_server()
+    assert program_for(config(workers=2, embedded_redis="yes").gateway) == bundled_server()
+    assert program_for(config(workers=2, embedded_redis="/opt/redis-server").gateway) == Path("/opt/redis-server")
     assert find_server() is not None
 
 

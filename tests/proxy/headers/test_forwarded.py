@@ -10,8 +10,10 @@ from portico.core.exchange import Client
 from portico.core.fields import PASSES, REPORTED, REQUEST_DROP, RESPONSE_DROP, passing
 from portico.core.messages import Fields
 from portico.proxy.headers.forwarded import (
+    _NETWORKS,
     Network,
     Peer,
+    _judges,
     believed_lines,
     believed_request_id,
     believed_trace_id,
@@ -321,3 +323,32 @@ def test_the_trace_of_a_proxy_goes_on_unchanged(flags: str) -> None:
     lines = (f"traceparent: 00-{TRACE}-b7ad6b7169203331-{flags}", "tracestate: a=1", "tracestate: b=2")
     sent = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
     assert [line.decode() for line in sent if line.startswith(b"trace")] == list(lines)
+
+
+def test_what_is_remembered_of_addresses_is_of_these_networks_and_has_bounds() -> None:
+    more: list[Network] = [*NETWORKS, ipaddress.ip_network("203.0.113.0/24")]
+    said = fields("X-Forwarded-For: 1.2.3.4, 203.0.113.7")
+    for _ in range(2):
+        for networks, client in ((NETWORKS, "203.0.113.7"), (more, "1.2.3.4")):
+            assert client_behind(said, peer(networks=networks), networks) == client
+    for _ in range(3 * _NETWORKS):
+        peer(networks=[*NETWORKS])
+    assert len(_judges) <= _NETWORKS
+    own = peer()
+    remembered = own.judge.cache_info().currsize  # type: ignore[attr-defined]
+    for entry in ("x" * 300, "10.0.0.2" + " " * 300 + "x"):
+        assert client_behind(fields(f"X-Forwarded-For: {entry}"), own, NETWORKS) == "10.0.0.1"
+    assert own.judge.cache_info().currsize == remembered  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("prefix", ["/a", "/a" + "b" * 400])
+def test_what_proxies_report_again_and_again_is_read_as_the_first_time(prefix: str) -> None:
+    said = ("X-Forwarded-Proto: HTTPS", "X-Forwarded-Host: shop.example", "X-Forwarded-Port: 0")
+    for _ in range(2):
+        found = believed_lines(fields(*said, f"X-Forwarded-Prefix: {prefix}/"), peer(), "1.2.3.4", b"a", b"/p")
+        assert found[2:] == [
+            b"X-Forwarded-Proto: https",
+            b"X-Forwarded-Port: 443",
+            b"X-Forwarded-Host: shop.example",
+            b"X-Forwarded-Prefix: " + prefix.encode() + b"/p",
+        ]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
-from portico.core.messages import Fields, RequestHead
+from portico.core.messages import Fields, Known, RequestHead
 from portico.core.paths import folded_segments
 from portico.core.patterns.pattern import Pattern, path_pattern
 from portico.proxy.routing import matcher as module
@@ -55,7 +55,7 @@ def router(*rules: tuple[str, dict[str, Any]]) -> Counting:
 
 def request(host: bytes = b"a.example", method: bytes = b"GET", target: bytes = b"/") -> RequestHead:
     made = RequestHead()
-    made.known_by = None
+    made.known = Known()
     made.host, made.method, made.fields, made.target = host, method, Fields([], []), target
     return made
 

@@ -117,11 +117,12 @@ class World:
 
 
 def a_world(random: Random) -> World:
+    many = random.random() < 0.1  # for a few paths: they are found by what they ask for
     routes = [
         replace(
             EXEMPLARY,
             name=f"{random.choice('hhht')}{index}",
-            path=random.choice(PATHS),
+            path=random.choice(PATHS[:2] if many else PATHS),
             hosts=random.choice(HOSTS),
             methods=random.choice(METHODS),
             headers=random.choice(HEADERS),
@@ -129,7 +130,7 @@ def a_world(random: Random) -> World:
             rewrite=random.choice(("/{path}", "keep", "/fixed")),
             is_default=False,
         )
-        for index in range(random.randint(1, 7))
+        for index in range(random.randint(20, 40) if many else random.randint(1, 7))
     ]
     if random.random() < 0.2:
         routes.append(replace(EXEMPLARY, name="h-last", path="/", is_fallback=True, rewrite="keep"))
@@ -189,7 +190,8 @@ def check(world: World, question: Question, name: str, lost: Lost) -> None:
     if outcome(then) == name:
         return
     (still,) = (each for each in then["others"] if each["name"] == name)
-    assert later(lost, still) or outcome(then) == "400", (lost, still, world.routes, question)
+    in_doubt = "comes more than once" in still["says"]  # that is said where nothing else is
+    assert later(lost, still) or in_doubt or outcome(then) == "400", (lost, still, world.routes, question)
     if lost["condition"] == still["condition"] != "precedence":
         assert lost["wanted"] != still["wanted"]
 

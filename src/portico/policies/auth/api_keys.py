@@ -90,7 +90,7 @@ def api_key_over(own: Any, base: Any) -> Any:
 def build_api_key(settings: ApiKeySettings, encoding: NameEncoding, context: Context, absent: Answer | None) -> Policy:
     """The method: a key that holds identifies its consumer, any other gets 401, and none `absent`."""
     table, directory = context.state.api_keys, context.directory
-    key = ("api_key", context.scope, settings.model_dump_json(), encoding, directory)
+    key = ("api_key", context.scope, settings.model_dump_json(), encoding, directory.digest)
     verified: Verified = context.state.keep(key, Verified)
     table.dependent.add(verified)
     several = Refusal("credentials_missing", settings.how, (CHALLENGE,))

@@ -42,7 +42,7 @@ class BasicSettings(Settings):
 def build_basic(settings: BasicSettings, encoding: NameEncoding, context: Context, absent: Answer | None) -> Policy:  # noqa: ARG001
     """The method: a consumer's name with its password identifies it, others get 401, and none `absent`."""
     directory, state = context.directory, context.state
-    known: Verified = state.keep(("basic", context.scope, encoding, directory), Verified)
+    known: Verified = state.keep(("basic", context.scope, encoding, directory.digest), Verified)
     passwords = _Passwords(directory, state.keep(("guessing",), Guessing), encoding)
     key = secrets.token_bytes(32)
     under_way: dict[bytes, asyncio.Task[Proved]] = {}
@@ -123,7 +123,7 @@ class _Passwords:
 
     def __init__(self, directory: Consumers, guessing: Guessing, encoding: NameEncoding) -> None:
         self._directory, self._guessing, self._encoding = directory, guessing, encoding
-        self._hashes = [each.password for each in directory if each.password]
+        self._hashes = directory.passwords
         self._salt = secrets.token_bytes(16)
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 

@@ -47,7 +47,7 @@ def build_client_certificate(
 ) -> Policy:
     """The method: a certificate identifies the one consumer who has a name of it, others get 401, and none `absent`."""
     directory = context.directory
-    verified: Verified = context.state.keep(("client_certificate", context.scope, encoding, directory), Verified)
+    verified: Verified = context.state.keep(("client_certificate", context.scope, encoding, directory.digest), Verified)
     shown = reported_certificate if settings.from_proxies else own_certificate
     return by_credentials(verified, shown, _identifying(directory, encoding), absent)
 

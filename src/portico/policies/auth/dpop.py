@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from copy import copy
 from hashlib import blake2b, sha256
-from math import inf
 from typing import Any, Final
 
 from portico.core.exchange import Exchange
 from portico.policies.auth.keys import PUBLIC, public_jwk
 from portico.policies.auth.signed import Signed, signed
-from portico.policies.counters.generations import Generations
 
 CHALLENGE: Final = f'WWW-Authenticate: DPoP realm="portico", algs="{" ".join(PUBLIC)}"'.encode()
 _WINDOW: Final = 60.0
 """Seconds by which the time of a proof may differ from the gateway's."""
-_MOST: Final = 100_000
+_MOST: Final = 200_000
+"""Proofs that are remembered, and as many of before: 35 MB at most, and more than a worker can verify in the window."""
+_DIGEST: Final = 8
+"""Bytes by which one is known, under a key that nobody else has."""
 _LONGEST: Final = 4096
 """Bytes of a proof: one with an RSA key of 4,096 bits has 2,000."""
 _LARGEST_JTI: Final = 512
@@ -36,25 +38,36 @@ class Replays:
     """The proofs that came within the window: each is good for one request."""
 
     def __init__(self) -> None:
-        self._seen: Generations[bytes, bool] = Generations(_MOST)
+        self._young: set[bytes] = set()
+        self._old: set[bytes] = set()
         self._turned = time.monotonic()
+        self._key = os.urandom(32)
 
-    def is_new(self, proof: bytes) -> bool:
-        """Whether this one did not come before; it has now."""
+    def is_new(self, proof: str) -> bool:
+        """Whether this one, by its key and its `jti`, did not come before; it has now."""
         now = time.monotonic()
-        if now - self._turned > 3 * _WINDOW:  # one may come again for twice the window
-            self._seen.rotate()
-            self._turned = now
-        if self._seen.get(proof):
+        if now - self._turned > 3 * _WINDOW or len(self._young) >= _MOST:  # one may come again for twice the window
+            self._old, self._young, self._turned = self._young, set(), now
+        digest = self._digest_of(proof)
+        if digest in self._young or digest in self._old:
             return False
-        self._seen.put(proof, True)
+        self._young.add(digest)
         return True
+
+    def _digest_of(self, proof: str) -> bytes:
+        return blake2b(proof.encode("utf-8", "surrogatepass"), digest_size=_DIGEST, key=self._key).digest()
 
     def peek(self) -> Replays:
         """The same, for whoever asks what would be said: no proof is used up by it."""
         peeked = copy(self)
-        peeked._seen, peeked._turned = self._seen.peek(), inf
+        peeked.__class__ = _Peeked
         return peeked
+
+
+class _Peeked(Replays):
+    def is_new(self, proof: str) -> bool:
+        digest = self._digest_of(proof)
+        return digest not in self._young and digest not in self._old
 
 
 def check_proof(exchange: Exchange, token: bytes, thumbprint: str, origin: bytes, replays: Replays) -> None:
@@ -81,7 +94,7 @@ def check_proof(exchange: Exchange, token: bytes, thumbprint: str, origin: bytes
         raise ValueError("its iat is not the time that it is")
     if not isinstance(jti, str) or not 0 < len(jti) <= _LARGEST_JTI:
         raise ValueError("it has no jti")
-    if not replays.is_new(blake2b(f"{thumbprint} {jti}".encode("utf-8", "surrogatepass"), digest_size=16).digest()):
+    if not replays.is_new(f"{thumbprint} {jti}"):
         raise ValueError("it was used before")
 
 

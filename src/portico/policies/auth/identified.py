@@ -53,10 +53,12 @@ class Identity:
 class Verified(Generations[bytes, Identity]):
     """The identities that were found, by the credentials that proved them: a field line, or a value on its own."""
 
-    __slots__ = ("__weakref__", "epoch")
+    __slots__ = ("__weakref__", "epoch", "sure")
 
     def __init__(self) -> None:
         super().__init__(_MOST, _MOST_BYTES, _size_of)
+        self.sure: dict[bytes, Identity] = {}
+        """Those of the young ones that need no other question than whether they have expired, as long as the epoch."""
         self.epoch = object()
         """What a connection keeps with whom its fields name: another one says that nothing of before holds."""
         ages(self)
@@ -69,7 +71,16 @@ class Verified(Generations[bytes, Identity]):
 
     def ask_again(self) -> None:
         """Have each identity asked once more whether it holds, also those that connections remember."""
+        self.sure = {}
         self.epoch = object()
+
+    def rotate(self) -> None:
+        self.sure = {}
+        super().rotate()
+
+    def discard(self, key: bytes) -> None:
+        self.sure.pop(key, None)
+        super().discard(key)
 
     def age(self, now: float) -> None:  # noqa: ARG002
         """Drop those that have not come lately."""
@@ -77,6 +88,7 @@ class Verified(Generations[bytes, Identity]):
 
     def peek(self) -> Self:
         peeked = super().peek()
+        peeked.sure = {}
         peeked.epoch = object()
         return peeked
 
@@ -109,9 +121,16 @@ def by_fields(
 
 
 def remembering(
-    verified: Verified, shown: Callable[[Fields], bytes | Answer | None], prove: Prove, absent: Answer | None
+    verified: Verified,
+    shown: Callable[[Fields], bytes | Answer | None],
+    prove: Prove,
+    absent: Answer | None,
+    name: bytes = b"",
 ) -> Callable[[Exchange], Verdict]:
-    """The same where `prove` is all that becomes of credentials that are not remembered with the fields."""
+    """The same where `prove` is all that becomes of credentials that are not remembered with the fields.
+
+    `name` is that of the field whose line they are, where they are looked for nowhere else.
+    """
 
     def auth(exchange: Exchange) -> Verdict:
         assert exchange.request is not None
@@ -121,6 +140,14 @@ def remembering(
             exchange.scopes = identity.scopes
             exchange.claims_or_token = identity.claims_or_token
             exchange.request_lines += identity.lines
+            return None
+        line = fields.once(name) if name else None
+        if line is not None and (known := verified.sure.get(line)) is not None and known.expires > time.time():
+            fields.identity, fields.identified_by = known, verified.epoch
+            exchange.consumer = known.consumer
+            exchange.scopes = known.scopes
+            exchange.claims_or_token = known.claims_or_token
+            exchange.request_lines += known.lines
             return None
         credentials = shown(fields)
         if credentials is None:
@@ -166,6 +193,7 @@ def admit(verified: Verified, exchange: Exchange, fields: Fields | None, key: by
         if (refusal := proved.proof(exchange, key)) is not None:
             return refusal
     elif fields is not None:
+        verified.sure[key] = proved
         fields.identity, fields.identified_by = proved, verified.epoch
     exchange.consumer = proved.consumer
     exchange.scopes = proved.scopes

@@ -105,7 +105,8 @@ def build_jwt(
         if not isinstance(each, InQuery)
     ]
     prove = context.state.checks.fairly(proving(verified, verify), verified)
-    by_field = remembering(verified, first_of(finders), prove, absent)
+    name = b"authorization" if finders == [in_field] else b""
+    by_field = remembering(verified, first_of(finders), prove, absent, name)
     parameters = [each.query.encode() for each in settings.from_ if isinstance(each, InQuery)]
     return by_field if not parameters else _by_query_too(parameters, by_field, prove)
 
@@ -162,11 +163,9 @@ def _invalid(error: BaseException) -> Refusal:
 
 def bearer(fields: Fields) -> bytes | Answer | None:
     """The line of the one token of a request; of several fields a service may read another than the gateway."""
-    names = fields.names
-    count = names.count(b"authorization")
-    if count != 1:
-        return MISSING if count else None
-    line = fields.lines[names.index(b"authorization")]
+    line = fields.once(b"authorization")
+    if line is None:
+        return MISSING if b"authorization" in fields.names else None
     value = line[len(b"authorization:") :].lstrip()[:7].lower()
     return line if value in (b"bearer", b"bearer ") or value[:5] in (b"dpop", b"dpop ") else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from portico.core.exchange import Exchange
@@ -13,6 +13,7 @@ from portico.policies.costs.reading import CostReading
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.head import ResponseEdit
 from portico.policies.measures import Measure
+from portico.policies.own_measures import OwnMeasures
 from portico.policies.policy import Policy
 
 
@@ -32,7 +33,7 @@ class Paid(Protocol):
     def measures(self) -> Sequence[Measure]: ...
 
     @property
-    def owns(self) -> Mapping[str, Sequence[Measure]]: ...
+    def owns(self) -> OwnMeasures: ...
 
 
 def paying(limits: Sequence[Paid], check: Policy, costs: Counter | None, shared: SharedLimits | None) -> Policy:

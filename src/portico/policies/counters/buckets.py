@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
-from math import inf
 from typing import Final
 
 from portico.core.caches import ages
 from portico.core.slices import Steps
-from portico.policies.counters.generations import Generations
-from portico.policies.counters.standing import fullest
-
-CAPACITY: Final = 50_000
-"""Buckets per generation. A client whose bucket was dropped starts with a full one, so the oldest go first."""
+from portico.policies.counters.ranked import CAPACITY, Ranked
+from portico.policies.counters.standing import fullest, without
 
 _ROUNDING: Final = 1e-3
 """Share of a token by which sums of floats may be off: without it the last token of a full bucket is refused."""
@@ -25,7 +21,7 @@ class Buckets:
     What is stored per key is the moment when its bucket will be full again.
     """
 
-    __slots__ = ("__weakref__", "_margin", "_tolerance", "burst", "interval", "span")
+    __slots__ = ("_margin", "_tolerance", "burst", "interval", "span")
 
     def __init__(self, requests_per_minute: float, burst: int) -> None:
         self.burst = burst
@@ -49,11 +45,11 @@ class Buckets:
         """Take over the state of a bucket kept elsewhere: `left` tokens, or minus the seconds until the next one."""
         debt = self.span - left * self.interval if left >= 0.0 else self._tolerance - left
         if debt > 0.0:
-            self._note(key, now + debt)
+            self._note(key, now + debt, now)
 
     def charge(self, key: str, tokens: int, now: float) -> None:
         """Take tokens whether they are there or not: what is missing has to come back before there is one again."""
-        self._note(key, max(self._full_at(key), now) + tokens * self.interval)
+        self._note(key, max(self._full_at(key), now) + tokens * self.interval, now)
 
     def standing(self, key: str, now: float) -> tuple[float, float]:
         """The tokens left, and the seconds until all are there again; nothing is taken."""
@@ -70,7 +66,7 @@ class Buckets:
 
     def reset(self, key: str) -> None:
         """Fill a bucket."""
-        self._note(key, 0.0)
+        self._forget(key)
 
     def _moments(self) -> Iterable[tuple[str, float]]:
         """The keys that are known here, and what is stored for each."""
@@ -84,7 +80,11 @@ class Buckets:
         """The moment stored for a key; one in the past where there is none."""
         raise NotImplementedError
 
-    def _note(self, key: str, moment: float) -> None:
+    def _note(self, key: str, moment: float, now: float) -> None:
+        raise NotImplementedError
+
+    def _forget(self, key: str) -> None:
+        """A bucket is full."""
         raise NotImplementedError
 
     def _left(self, debt: float) -> float:
@@ -93,63 +93,73 @@ class Buckets:
         return left // 1 if left > 0.0 else 0.0
 
 
+class Moments(Ranked[str]):
+    """When buckets will be full, by key; one that is full, or nearest to it, is forgotten first."""
+
+    __slots__ = ()
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        super().__init__(capacity)
+        ages(self)
+
+    def age(self, now: float) -> Steps[None]:
+        """Forget the buckets that are full."""
+        return self.forgetting(now)
+
+
 class TokenBuckets(Buckets):
     """The buckets of one worker; an absent key has a full one.
 
-    A bucket that has been left alone for `burst * interval` seconds is full, so generations older than that are dropped
-    without loss; one that was charged with more is kept as long as that takes.
+    Their `store` may be that of other buckets too, whose keys have another `prefix` there.
     """
 
-    __slots__ = ("_entries", "_fill_time", "_rotated")
+    __slots__ = ("_prefix", "store")
 
-    def __init__(self, requests_per_minute: float, burst: int, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        requests_per_minute: float,
+        burst: int,
+        capacity: int = CAPACITY,
+        store: Moments | None = None,
+        prefix: str = "",
+    ) -> None:
         super().__init__(requests_per_minute, burst)
-        self._entries: Generations[str, float] = Generations(capacity)
-        self._fill_time = self.span
-        """Seconds in which each of them is full again."""
-        self._rotated = 0.0
-        ages(self)
-
-    def age(self, now: float) -> None:
-        """Drop the buckets that are full."""
-        if now - self._rotated > self._fill_time:
-            self._rotated = now
-            self._entries.rotate()
+        self.store = store if store is not None else Moments(capacity)
+        self._prefix = prefix
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.store)
 
     def take(self, key: str, now: float) -> float:
-        if now - self._rotated > self._fill_time:
-            self.age(now)
-        young = self._entries.young
-        known = young.get(key)
-        debt = (known or self._entries.get(key) or now) - now
+        if self._prefix:
+            key = self._prefix + key
+        numbers = self.store.numbers
+        known = numbers.get(key)
+        if known is None:
+            self.store.put(key, now + self.interval, now)
+            return self._left(self.interval)
+        debt = known - now
         if debt <= 0.0:
             debt = 0.0
         elif debt > self._tolerance + self._margin:
             return self._tolerance - debt
         debt += self.interval
-        if known is None:
-            self._entries.put(key, now + debt)
-        else:
-            young[key] = now + debt
+        numbers[key] = now + debt
         return self._left(debt)
-
-    def charge(self, key: str, tokens: int, now: float) -> None:
-        super().charge(key, tokens, now)
-        self._fill_time = max(self._fill_time, self._full_at(key) - now)
 
     def peek(self) -> TokenBuckets:
         peeked = copy(self)
-        peeked._entries, peeked._rotated = self._entries.peek(), inf
+        peeked.store = self.store.peek()
         return peeked
 
     def _full_at(self, key: str) -> float:
-        return self._entries.get(key) or 0.0
+        return self.store.get(self._prefix + key)
 
-    def _note(self, key: str, moment: float) -> None:
-        self._entries.put(key, moment)
+    def _note(self, key: str, moment: float, now: float) -> None:
+        self.store.put(self._prefix + key, moment, now)
+
+    def _forget(self, key: str) -> None:
+        self.store.forget(self._prefix + key)
 
     def _moments(self) -> Iterable[tuple[str, float]]:
-        return self._entries.items()
+        return without(self._prefix, self.store.items())

@@ -10,13 +10,14 @@ import hashlib
 import time
 from collections.abc import Callable
 from copy import copy
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from portico.core.clients import client_of
+from portico.policies.counters.buckets import Moments
 from portico.policies.counters.generations import Generations
 
 _MOST: Final = 50_000
-"""Names and addresses that are remembered."""
+"""Names that are known to come from an address."""
 _LONGEST: Final = 100
 """Characters of a name that is kept as it is."""
 
@@ -32,24 +33,21 @@ _NAME_AND_ADDRESS: Final = _Pace(5, 15.0)
 _ADDRESS: Final = _Pace(30, 5.0)
 _NAME: Final = _Pace(50, 60.0)
 
-_Key: TypeAlias = tuple[str, str]
-"""A name and an address, either of which may be empty: then it is all of them."""
-
 
 class Guessing:
     """Who has to wait before the next attempt. Names that there are not count as others do."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._free_at: Generations[_Key, float] = Generations(_MOST)
+        self._free_at = Moments()
         """When all failures of each will have been worn off."""
-        self._known: Generations[_Key, bool] = Generations(_MOST)
+        self._known: Generations[str, bool] = Generations(_MOST)
 
     def wait(self, name: str, address: str) -> float:
         """Seconds until the next attempt is looked at; 0: this one is."""
         now = self._clock()
         waits = [
-            (self._free_at.get(key) or 0.0) - (pace.burst - 1) * pace.interval - now
+            self._free_at.get(key) - (pace.burst - 1) * pace.interval - now
             for key, pace in self._counted(name, address)
         ]
         return max(0.0, *waits)
@@ -58,12 +56,12 @@ class Guessing:
         """Count an attempt that failed."""
         now = self._clock()
         for key, pace in self._counted(name, address):
-            self._free_at.put(key, max(self._free_at.get(key) or 0.0, now) + pace.interval)
+            self._free_at.put(key, max(self._free_at.get(key), now) + pace.interval, now)
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget what failed before from this address with this name, and know it from now on."""
-        pair = (_short(name), client_of(address))
-        self._free_at.discard(pair)
+        pair = _key(_short(name), client_of(address))
+        self._free_at.forget(pair)
         self._known.put(pair, True)
 
     def peek(self) -> Guessing:
@@ -72,12 +70,18 @@ class Guessing:
         peeked._free_at, peeked._known = self._free_at.peek(), self._known.peek()
         return peeked
 
-    def _counted(self, name: str, address: str) -> list[tuple[_Key, _Pace]]:
+    def _counted(self, name: str, address: str) -> list[tuple[str, _Pace]]:
         name, client = _short(name), client_of(address)
-        counted = [((name, client), _NAME_AND_ADDRESS), (("", client), _ADDRESS)]
-        if self._known.get((name, client)) is None:
-            counted.append(((name, ""), _NAME))
+        pair = _key(name, client)
+        counted = [(pair, _NAME_AND_ADDRESS), (_key("", client), _ADDRESS)]
+        if self._known.get(pair) is None:
+            counted.append((_key(name, ""), _NAME))
         return counted
+
+
+def _key(name: str, client: str) -> str:
+    """A name and an address, either of which may be empty: then it is all of them."""
+    return f"{client} {name}"
 
 
 def _short(name: str) -> str:

@@ -17,6 +17,7 @@ from portico.core.caches import ages
 from portico.core.slices import Steps
 from portico.policies.counters.buckets import Buckets
 from portico.policies.counters.generations import Generations
+from portico.policies.counters.standing import without
 
 _SLOTS: Final = 1 << 20
 """Buckets that are not full, of all limits together. Each takes 16 bytes, which the kernel gives when they are used."""
@@ -113,26 +114,58 @@ class BucketTable:
         return moment
 
 
-class SharedBuckets(Buckets):
-    """The buckets of one limit; `limit` is its name, the same in every worker."""
+class Slots:
+    """The names and slots of buckets that this worker knows, by key; the slot may be another bucket's by now."""
 
-    __slots__ = ("_known", "_limit", "_table")
+    __slots__ = ("__weakref__", "known", "table")
 
-    def __init__(self, table: BucketTable, limit: str, requests_per_minute: float, burst: int) -> None:
-        super().__init__(requests_per_minute, burst)
-        self._table = table
-        self._limit = limit
-        self._known: Generations[str, tuple[int, int]] = Generations(_REMEMBERED)
-        """The names and slots of buckets; a slot may have been given to another bucket meanwhile."""
+    def __init__(self, table: BucketTable) -> None:
+        self.table = table
+        self.known: Generations[str, tuple[int, int]] = Generations(_REMEMBERED)
         ages(self)
 
     def age(self, now: float) -> None:  # noqa: ARG002
         """Forget slots; the buckets stay where they are."""
-        self._known.rotate()
+        self.known.rotate()
+
+    def items(self) -> Iterable[tuple[str, float]]:
+        """The keys with the moments of their buckets. The table has no names of clients."""
+        names, moments = self.table.names, self.table.moments
+        for key, (name, slot) in self.known.items():
+            if names[slot] == name:
+                yield key, moments[slot]
+
+    def peek(self) -> Slots:
+        """The same, for whoever takes nothing."""
+        return self
+
+
+class SharedBuckets(Buckets):
+    """The buckets of one limit; `limit` is its name, the same in every worker.
+
+    Their `store` may be that of other buckets too, whose keys have another `prefix` there.
+    """
+
+    __slots__ = ("_limit", "_prefix", "_table", "store")
+
+    def __init__(
+        self,
+        table: BucketTable,
+        limit: str,
+        requests_per_minute: float,
+        burst: int,
+        store: Slots | None = None,
+        prefix: str = "",
+    ) -> None:
+        super().__init__(requests_per_minute, burst)
+        self._table = table
+        self._limit = limit
+        self._prefix = prefix
+        self.store = store if store is not None else Slots(table)
 
     def take(self, key: str, now: float) -> float:
         table = self._table
-        name, slot = self._known.young.get(key) or self._find(key)
+        name, slot = self.store.known.young.get(self._prefix + key) or self._find(key)
         lock = table.lock(name)
         try:
             if table.names[slot] != name:
@@ -170,7 +203,10 @@ class SharedBuckets(Buckets):
         finally:
             table.unlock(lock)
 
-    def _note(self, key: str, moment: float) -> None:
+    def _forget(self, key: str) -> None:
+        self._note(key, 0.0, 0.0)
+
+    def _note(self, key: str, moment: float, now: float) -> None:  # noqa: ARG002
         table = self._table
         name, slot = self._find(key)
         lock = table.lock(name)
@@ -180,19 +216,15 @@ class SharedBuckets(Buckets):
             table.unlock(lock)
 
     def _moments(self) -> Iterable[tuple[str, float]]:
-        """Of the clients that this worker knows: the table has no names of clients."""
-        names, moments = self._table.names, self._table.moments
-        for key, (name, slot) in self._known.items():
-            if names[slot] == name:
-                yield key, moments[slot]
+        return without(self._prefix, self.store.items())
 
     def _find(self, key: str) -> tuple[int, int]:
         """The name of a bucket, and the slot where it was last."""
-        return self._known.get(key) or (self._table.name_of(f"{self._limit} {key}"), 0)
+        return self.store.known.get(self._prefix + key) or (self._table.name_of(f"{self._limit} {key}"), 0)
 
     def _find_again(self, key: str, name: int) -> int:
         slot = self._table.slot_of(name)
-        self._known.put(key, (name, slot))
+        self.store.known.put(self._prefix + key, (name, slot))
         return slot
 
 
@@ -217,5 +249,8 @@ class _Peeked(Buckets):
     def _full_at(self, key: str) -> float:
         return self._table.moment_of(self._table.name_of(f"{self._limit} {key}"))
 
-    def _note(self, key: str, moment: float) -> None:
+    def _note(self, key: str, moment: float, now: float) -> None:
+        """Nothing is kept."""
+
+    def _forget(self, key: str) -> None:
         """Nothing is kept."""

@@ -41,3 +41,10 @@ def fullest(spent: Iterable[tuple[K, float]], most: int) -> Steps[list[tuple[K, 
             found, part = nlargest(most, found + part, key=itemgetter(1)), []
             yield
     return nlargest(most, found + part, key=itemgetter(1))
+
+
+def without(prefix: str, entries: Iterable[tuple[str, float]]) -> Iterable[tuple[str, float]]:
+    """The entries whose keys have a prefix, without it."""
+    if not prefix:
+        return entries
+    return ((key.removeprefix(prefix), number) for key, number in entries if key.startswith(prefix))

@@ -7,17 +7,19 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fastapi import Request
 from starlette.datastructures import Headers
-from starlette.types import Scope
 
 from portico.config import Config
 from portico.core.api_keys import PATTERN, shown
 from portico.processes.control.audit_file import AuditEntry, AuditFile
 from portico.processes.control.state_file import is_there, state_path
 from portico.processes.ipc.runtime import Runtime
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Scope
 
 logger: Final = logging.getLogger("portico.audit")
 

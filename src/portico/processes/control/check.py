@@ -11,6 +11,8 @@ from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSet
 from portico.net.addresses import Network
 from portico.processes.control.prober import Finding
 
+_DOWN_INTERVAL: Final = 1.0
+"""Seconds between checks of an instance that is down: it should not stay ejected longer than it has to."""
 _OVERDUE: Final = 1.5
 """After how many intervals a check should have had another result."""
 
@@ -41,6 +43,8 @@ class Check:
     last_at: float = 0.0
     task: asyncio.Task[None] | None = None
     """Checks it for as long as it exists."""
+    mark: str = ""
+    """That of the last finding that was counted, where gateways share them."""
     probe: asyncio.Task[Finding] | None = None
     """The last check of it for `/health`."""
 
@@ -58,6 +62,10 @@ class Check:
             self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
             self.passed, self.last, self.last_at = other.passed, other.last, other.last_at
             self.error, self.ejected_by = other.error, other.ejected_by
+
+    def interval(self, settings: HealthCheckSettings) -> float:
+        """Seconds between two checks, as the instance is now."""
+        return settings.interval if self.healthy else min(settings.interval, _DOWN_INTERVAL)
 
     def stop(self) -> None:
         """The instance is gone, or has another check."""

@@ -116,6 +116,6 @@ class Discovery:
             except Exception:
                 logger.exception("the registry could not be kept up")
 
-    def _report(self, service: str, found: list[Found]) -> None:
-        self._workers.discover(service, found)
-        self._workers.forget_health(self._health.discover(service, found))
+    def _report(self, service: str, changed: dict[str, list[Found]]) -> None:
+        self._workers.discover(service, changed)
+        self._workers.forget_health(self._health.discover(service, changed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
@@ -20,6 +21,8 @@ _LONGEST: Final = 60.0
 """Seconds for one step of a request; the whole of it has its own timeout as well."""
 _NO_KEPT: Final = httpx.Limits(max_keepalive_connections=0)
 """A check shows that new connections are accepted."""
+_AT_ONCE: Final = 50
+"""Requests under way at the same time: httpx looks through all connections of a client for each."""
 _NO_FIELDS: Final[Mapping[str, str]] = {}
 
 
@@ -27,6 +30,8 @@ class InstanceClients:
     """Clients whose connections present and trust the same certificates as those of the workers."""
 
     def __init__(self, user_agent: str) -> None:
+        self.turns: Final = asyncio.Semaphore(_AT_ONCE)
+        """To be held around `get`, outside of its timeout: that somebody waits for a turn is no server's fault."""
         self._fields: Final = {"User-Agent": user_agent}
         self._contexts: Final = UpstreamContexts()
         self._clients: Final[dict[UpstreamTlsSettings, tuple[ssl.SSLContext, httpx.AsyncClient]]] = {}

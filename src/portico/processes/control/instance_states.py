@@ -49,13 +49,13 @@ class InstanceStates:
         the first of the open ones admits a request.
         """
         identity = key, url
-        counts = Counter(self._state(states, identity) for states in self._workers)
-        if not counts:
+        states = [self._state(states, identity) for states in self._workers]
+        if not states:
             return {}
-        worst_first = [state for state in reversed(_BEST_FIRST) if state in counts]
+        worst_first = sorted(set(states), key=_BEST_FIRST.index, reverse=True) if len(states) > 1 else states
         entry: dict[str, Any] = {
             "state": worst_first[0].value,
-            "workers": {state.value: counts[state] for state in worst_first},
+            "workers": {state.value: states.count(state) for state in worst_first},
             "in_flight": self._in_flight[identity],
         }
         if identity in self._breakers:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from fastapi import Response
+from starlette.responses import Response
 
 from portico.core.errors import PHRASES
 

@@ -11,32 +11,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
-from starlette.types import ASGIApp
 
 from portico.config import check_plugins, included_files, named_files, plugin_files, with_source
 from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.acme.certificates import Certificates
-from portico.processes.control.admin.app import create_admin
 from portico.processes.control.api_keys import ApiKeys
-from portico.processes.control.app import create_app
 from portico.processes.control.audit import Audit
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.configuration.configuration import Configuration
+from portico.processes.control.deferred import Deferred
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.live.streams import cut_stuck
 from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.overrides import Overrides
+from portico.processes.control.quick_answers import QuickAnswers
 from portico.processes.control.reloading import Reloading
-from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
 from portico.processes.control.telemetry import ControlTelemetry
 from portico.processes.control.tokens.issuing import Issuing
@@ -44,6 +42,9 @@ from portico.processes.control.watch import watch
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.notices import SERVING, Notices
 from portico.processes.ipc.runtime import Runtime
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class _Control:
         certificates.prepare(config)
         await certificates.follow(config)
         await documents.follow(config)
-        telemetry = self.state.telemetry = ControlTelemetry(loop, Scrapes(self.state).families, self.runtime.directory)
+        telemetry = self.state.telemetry = ControlTelemetry(loop, self._families, self.runtime.directory)
         telemetry.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
@@ -179,11 +180,27 @@ class _Control:
             self._remove_runtime()  # workers that were still starting may have written files
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:
-        yield _server(create_app(self.state)), self.sockets.http
+        yield _server(QuickAnswers(self.state, Deferred(self._app))), self.sockets.http
         admin = self.sockets.admin
         if admin is not None:
             cut_stuck(admin)
-            yield _server(create_admin(self.state, self.reloading, is_local=_is_local(admin))), admin
+            yield _server(Deferred(self._admin)), admin
+
+    async def _families(self) -> list[Any]:
+        from portico.processes.control.scrapes import Scrapes
+
+        return await Scrapes(self.state).families()
+
+    def _app(self) -> ASGIApp:
+        from portico.processes.control.app import create_app
+
+        return create_app(self.state)
+
+    def _admin(self) -> ASGIApp:
+        from portico.processes.control.admin.app import create_admin
+
+        admin = self.sockets.admin
+        return create_admin(self.state, self.reloading, is_local=admin is not None and _is_local(admin))
 
     def _files(self) -> list[Path]:
         path, config = self.state.config_path, self.state.config

@@ -69,8 +69,8 @@ class RedisWatch:
         """Whether the server reports what changes, at this moment."""
         self._wants_all = True
         """Whether nothing that is known is certain: everything is read at once."""
-        self._turn = 0
-        """How many of the known keys were read in turns; it counts on."""
+        self._round: list[str] = []
+        """The known keys that have not had their turn yet."""
         self.first_look = asyncio.Event()
         """Set after the first attempt."""
         self._tasks = [endless(self._poll_regularly(), "polling of the registry in Redis")]
@@ -161,16 +161,14 @@ class RedisWatch:
 
     def _wanted(self, scanned: dict[str, None], news: dict[str, bool], *, wants_all: bool) -> list[str]:
         """The keys to read now."""
-        keys = keys_to_read(self._registry, list(self._registry.config.services), {})
+        registry = self._registry
         most = _READ_BEHIND if self._is_listening else _READ
-        if wants_all or len(keys) <= most:
-            return list(dict.fromkeys([*keys, *scanned]))
-        start = self._turn % len(keys)
-        self._turn = start + most
-        turns = [*keys[start : start + most], *keys[: max(0, start + most - len(keys))]]
-        entries = self._registry.entries
-        new = (key for key in scanned if key not in entries)
-        return list(dict.fromkeys([*self._registry.due(), *turns, *new, *news]))
+        if wants_all or len(registry.entries) + len(registry.config.services) <= most:
+            return keys_to_read(registry, list(registry.config.services), scanned)
+        if not self._round:
+            self._round = keys_to_read(registry, list(registry.config.services), {})
+        turns, self._round = self._round[:most], self._round[most:]
+        return list(dict.fromkeys([*registry.due(), *turns, *scanned, *news]))
 
     async def _look_at_news(self) -> None:
         news, self._news = self._news, {}
@@ -207,7 +205,7 @@ class RedisWatch:
         self._registry.set_up(not self._is_replica, "it is a replica, which takes no registrations")
 
     async def _scan(self) -> dict[str, None]:
-        """Some of the keys that may be registrations; successive polls cover all keys."""
+        """Some of the keys that may be registrations and are not known; successive polls cover all keys."""
         found: dict[str, None] = {}
         if self._is_cluster:  # whose nodes have a cursor each
             async for key in self._redis.scan_iter(match="service:*", count=_SCAN_COUNT):
@@ -225,6 +223,8 @@ class RedisWatch:
 
     def _come_upon(self, found: dict[str, None], key: bytes) -> None:
         text = key.decode(errors="replace")
+        if text in self._registry.entries:
+            return
         parts = parts_of(text)
         if parts is not None and self._registry.wanted(parts[0]) == "redis" and len(found) < _MOST_KEYS:
             found[text] = None

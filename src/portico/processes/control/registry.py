@@ -42,9 +42,12 @@ class UnknownServiceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Callbacks for changes of one service's instances, and of the services to admit; `is_down` is a query."""
+    """Callbacks for changes of one service's instances, and of the services to admit; `is_down` is a query.
 
-    discovered: Callable[[str, list[Found]], None]
+    `discovered` is called with what is registered now at those URLs of the service where that has changed.
+    """
+
+    discovered: Callable[[str, dict[str, list[Found]]], None]
     admitted: Callable[[], None]
     is_down: Callable[[str, str], bool]
 
@@ -64,8 +67,12 @@ class Registry:
         self._runtime = runtime
         self._listeners = listeners
         self._life = 1
-        self._reported: dict[str, list[Found]] = {}
-        self._changed: set[str] = set()
+        self._at: dict[tuple[str, str], dict[str, Entry]] = {}
+        """What is registered by service and URL, there by key."""
+        self._reported: dict[tuple[str, str], list[Found]] = {}
+        """What was last reported by service and URL."""
+        self._changed: dict[str, dict[str, None]] = {}
+        """The URLs at which something may have changed, by service."""
         self._flush: asyncio.TimerHandle | None = None
         self._timed: set[str] = set()
         """The keys of instances that end by the clock of this process: those that are kept here, and lost ones."""
@@ -86,9 +93,9 @@ class Registry:
     def found(self) -> dict[str, list[Found]]:
         """The instances by service, as they are sent to workers."""
         found: dict[str, list[Found]] = {}
-        for key in sorted(self.entries, key=lambda key: (key.count(":") < 2, key)):  # per URL, the more specific first
+        for key in sorted(self.entries, key=_specific_first):
             entry = self.entries[key]
-            found.setdefault(entry.service, []).append(Found(entry.url, entry.weight, entry.version, entry.backup))
+            found.setdefault(entry.service, []).append(_found(entry))
         return found
 
     def admitted(self, config: Config | None = None) -> list[str]:
@@ -281,18 +288,31 @@ class Registry:
         self.entries[key] = entry
         if entry.source == "admin":
             self._timed.add(key)
+        self._at.setdefault((entry.service, entry.url), {})[key] = entry
         if known is None or not known.describes(entry):
+            if known is not None and known.url != entry.url:
+                self._leave(key, known)
             extra = {"service": entry.service, "instance": entry.url, **_id(entry), "from": entry.source}
             logger.info("instance %s", "registered" if known is None else "changed", extra=extra)
-            self._changed.add(entry.service)
-            self._schedule()
+            self._change(entry)
 
     def _drop(self, key: str, reason: str) -> None:
         entry = self.entries.pop(key)
         self._said.pop(key, None)
         extra = {"service": entry.service, "instance": entry.url, **_id(entry), "reason": reason}
         logger.info("instance gone", extra=extra)
-        self._changed.add(entry.service)
+        self._leave(key, entry)
+
+    def _leave(self, key: str, entry: Entry) -> None:
+        """A registration is no longer at its URL."""
+        at = self._at[entry.service, entry.url]
+        del at[key]
+        if not at:
+            del self._at[entry.service, entry.url]
+        self._change(entry)
+
+    def _change(self, entry: Entry) -> None:
+        self._changed.setdefault(entry.service, {})[entry.url] = None
         self._schedule()
 
     def _complain(self, key: str, reason: str) -> None:
@@ -316,35 +336,41 @@ class Registry:
 
     def _report(self) -> None:
         self._flush = None
-        found = self.found()
-        changed, self._changed = self._changed, set()
-        for name in changed:
-            now = found.get(name, [])
-            if now == self._reported.get(name, []):
+        changed, self._changed = self._changed, {}
+        for name, urls in changed.items():
+            news = {url: at for url in urls if (at := self._found_at(name, url)) != self._reported.get((name, url), [])}
+            if not news:
                 continue
             try:
-                self._listeners.discovered(name, now)
+                self._listeners.discovered(name, news)
             except Exception:  # a failure for one service must not affect the others
                 logger.exception("instances could not be passed on", extra={"service": name})
-                self._changed.add(name)  # reported with the next change of any
+                self._changed.setdefault(name, {}).update(urls)  # reported with the next change of any
                 continue
-            self._reported[name] = now
-            if not now:
-                del self._reported[name]
+            self._note_reported(name, news)
         try:
-            self._runtime.store_registry(found, list(self.entries.values()))
+            self._runtime.store_registry(self.found(), list(self.entries.values()))
         except OSError:  # a full disk is no reason to keep services out
             logger.exception("registrations could not be kept for processes that start later")
         self._see_services()
 
+    def _found_at(self, service: str, url: str) -> list[Found]:
+        """What is registered at a URL, in the order in which it counts."""
+        at = self._at.get((service, url), {})
+        return [_found(at[key]) for key in sorted(at, key=_specific_first)]
+
+    def _note_reported(self, service: str, news: Mapping[str, list[Found]]) -> None:
+        for url, at in news.items():
+            self._reported[service, url] = at
+            if not at:
+                del self._reported[service, url]
+
     def _see_services(self) -> None:
         """Admit services that have instances, and remove forgotten ones."""
         now = time.monotonic()
-        for entry in self.entries.values():
-            written = entry.service in self.config.services and entry.service not in self.config.admitted
-            if not written:
-                self._last_seen.setdefault(entry.service, now)
-                self._last_seen[entry.service] = now
+        for service in dict.fromkeys(entry.service for entry in self.entries.values()):
+            if service not in self.config.services or service in self.config.admitted:
+                self._last_seen[service] = now
         if self.admitted() != list(self.config.admitted):
             self._listeners.admitted()
 
@@ -357,10 +383,12 @@ class Registry:
                 entry.expires_at = now + entry.ttl
             if self.wanted(entry.service) == entry.source and self._objection(entry) is None:
                 self.entries[entry.key] = entry
+                self._at.setdefault((entry.service, entry.url), {})[entry.key] = entry
                 self._timed.add(entry.key)
         for name, found in self.found().items():
-            self._reported[name] = found
-            self._listeners.discovered(name, found)
+            news = {each.url: self._found_at(name, each.url) for each in found}
+            self._note_reported(name, news)
+            self._listeners.discovered(name, news)
 
 
 def keys_to_read(registry: Registry, names: Collection[str], scanned: Mapping[str, None]) -> list[str]:
@@ -368,6 +396,15 @@ def keys_to_read(registry: Registry, names: Collection[str], scanned: Mapping[st
     plain = (f"service:{name}" for name in names if registry.wanted(name) == "redis")
     known = (key for key, entry in registry.entries.items() if entry.source == "redis")
     return list(dict.fromkeys([*known, *plain, *scanned]))
+
+
+def _specific_first(key: str) -> tuple[bool, str]:
+    """What keys are sorted by: of those at one URL, the more specific counts."""
+    return key.count(":") < 2, key
+
+
+def _found(entry: Entry) -> Found:
+    return Found(entry.url, entry.weight, entry.version, entry.backup)
 
 
 def _id(entry: Entry) -> dict[str, str]:

@@ -21,6 +21,7 @@ from portico.config import (
     with_code,
     with_source,
 )
+from portico.core.slices import BESIDE_CHECKS, collecting_later, in_slices
 from portico.net.tls.renewed import FileState, state_of
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.state import State
@@ -198,7 +199,8 @@ class Reloading:
         state.generation += 1
         state.certificates.prepare(config)
         self._runtime.store(config, state.generation)
-        state.health.watch(config)
+        with collecting_later():
+            await in_slices(state.health.watching(config), BESIDE_CHECKS)
         await state.discovery.follow(config)
         await state.purges.follow(config)
         await state.issuers.follow(config)

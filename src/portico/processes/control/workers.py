@@ -8,6 +8,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -51,7 +52,10 @@ class Workers:
         self._totals: dict[str, dict[str, Any]] = {}
         self._snapshot: channel.NewSnapshot | None = None
         self._health: dict[tuple[str, str], bool] = {}
-        self._found: dict[str, list[Found]] = {}
+        self._found: dict[str, dict[str, list[Found]]] = {}
+        """The registered instances by service and URL."""
+        self._informed: set[str] = set()
+        """The workers that were sent all of them, and since then what changed."""
         self._weights: dict[str, dict[str, float]] = {}
         self._questions = 0
         self._fresh = Rounds(self._collect, _COLLECT_SHARE)
@@ -105,8 +109,8 @@ class Workers:
         for key in self._documents_wanted - known:
             if key in self._documents:
                 self.send(channel.NewDocument(*key, self._documents[key]))
-        for writer in self._writers.values():
-            self._send_snapshot(writer)
+        for worker in self._writers:
+            self._send_snapshot(worker)
 
     async def preparation(self, config: Config, timeout: float) -> dict[str, str]:
         """Have every worker load and open the users' policies of a configuration that may be published next.
@@ -136,12 +140,15 @@ class Workers:
         """Notify a worker, if it is connected, that the check of an instance that it has ejected passed."""
         self.send_to(worker, channel.CheckPassed(key, url))
 
-    def discover(self, service: str, found: list[Found]) -> None:
-        """Send every worker the registered instances of a service."""
-        self._found[service] = found
-        if not found:
+    def discover(self, service: str, changed: dict[str, list[Found]]) -> None:
+        """Send every worker what is registered of a service now at the URLs at which that has changed."""
+        known = self._found.setdefault(service, {})
+        known.update(changed)
+        for url in [url for url, at in changed.items() if not at]:
+            del known[url]
+        if not known:
             del self._found[service]
-        self.send(channel.Discovered(service, found))
+        self.send(channel.Discovered(service, changed))
 
     def publish_keys(self, source: KeySource, document: bytes, as_of: float) -> None:
         """Send every worker the keys of an issuer as they were at that monotonic time, now and when one connects."""
@@ -298,11 +305,16 @@ class Workers:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
-        if self._snapshot is not None:
-            health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
-            live = {"health": health, "found": self._found, "weights": self._weights}
-            channel.send(writer, msgspec.structs.replace(self._snapshot, **live))
+    def _send_snapshot(self, worker: str) -> None:
+        if self._snapshot is None:
+            return
+        found = None
+        if worker not in self._informed:
+            self._informed.add(worker)
+            found = {service: [*chain.from_iterable(known.values())] for service, known in self._found.items()}
+        health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
+        live = {"health": health, "found": found, "weights": self._weights}
+        self.send_to(worker, msgspec.structs.replace(self._snapshot, **live))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = ""
@@ -322,6 +334,8 @@ class Workers:
                         self.ejected(worker, key, url, after_failure)
                     case channel.Report(metrics, answers):
                         last, totals = self._totals.get(worker), msgspec.json.decode(metrics)
+                        if totals.get("breakers", ()) is None:  # as in the last report
+                            totals["breakers"] = last["breakers"] if last is not None else []
                         self._totals[worker] = totals
                         self.reported_now(worker, last, totals)
                         self._answered(worker, answers, message)
@@ -371,7 +385,7 @@ class Workers:
             channel.send(writer, challenges)
         for key in self._documents_wanted & self._documents.keys():
             channel.send(writer, channel.NewDocument(*key, self._documents[key]))
-        self._send_snapshot(writer)
+        self._send_snapshot(worker)
         for message in self.welcome():
             channel.send(writer, message)
         if wish := self.watch():
@@ -380,6 +394,7 @@ class Workers:
 
     def _has_left(self, worker: str) -> None:
         self._writers.pop(worker, None)
+        self._informed.discard(worker)
         self._adopted.pop(worker, None)
         if self._prepared is not None:
             self._prepared.pop(worker, None)

@@ -26,7 +26,10 @@ class Hello(msgspec.Struct, tag=True):
 
 
 class Report(msgspec.Struct, tag=True):
-    """A worker's totals so far, as `Metrics.dump` gives them; `answers` numbers the `Collect` that asked, or is 0."""
+    """A worker's totals so far, as `Metrics.dump` gives them; `answers` numbers the `Collect` that asked, or is 0.
+
+    `breakers` among them may be None: as in the last report.
+    """
 
     metrics: bytes
     answers: int = 0
@@ -39,15 +42,16 @@ class Collect(msgspec.Struct, tag=True):
 
 
 class NewSnapshot(msgspec.Struct, tag=True):
-    """A configuration to use, dumped, with the instances that registered, by service, and the health of all.
+    """A configuration to use, dumped, with the health of instances that have had another one.
 
+    With the first one a worker is sent all instances that are registered, by service; `Discovered` brings what changes.
     `weights` are those of its canaries.
     """
 
     generation: int
     config: bytes
     health: list[tuple[str, str, bool]]
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[Found]] | None = None
     weights: dict[str, dict[str, float]] = {}
 
 
@@ -99,10 +103,10 @@ class CheckPassed(msgspec.Struct, tag=True):
 
 
 class Discovered(msgspec.Struct, tag=True):
-    """All instances of a service that are registered now."""
+    """What is registered of a service now at these URLs; where that is nothing, the instance has gone."""
 
     service: str
-    found: list[Found]
+    changed: dict[str, list[Found]]
 
 
 class Weights(msgspec.Struct, tag=True):
@@ -153,11 +157,15 @@ class Inspected(msgspec.Struct, tag=True):
 
 
 class ShowLimits(msgspec.Struct, tag=True):
-    """What is left of each limit? `Inspected` answers: of the keys of which least is left, or of one key."""
+    """What is left of each limit? `Inspected` answers: of the keys of which least is left, or of one key.
+
+    For limits in Redis it says the numbers of these `consumers`, too, where they have their own.
+    """
 
     number: int
     most: int
     key: str | None = None
+    consumers: list[str] = []
 
 
 class ResetLimit(msgspec.Struct, tag=True):

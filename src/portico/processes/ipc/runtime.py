@@ -176,10 +176,10 @@ class Runtime:
             if path != self._source_file(generation):
                 path.unlink(missing_ok=True)
 
-    def stored(self) -> tuple[Config, int]:
-        """The configuration that was stored last, and its generation."""
+    def stored(self, *, serves: bool = False) -> tuple[Config, int]:
+        """The configuration that was stored last, and its generation; `serves`: see `load_dumped`."""
         generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
-        return load_dumped(dumped), int(generation)
+        return load_dumped(dumped, serves=serves), int(generation)
 
     def stored_source(self, generation: int) -> Source | None:
         """The texts that this one was read from; None where it was read from no file."""

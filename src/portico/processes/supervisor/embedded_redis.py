@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from portico.config import Config
+from portico.config import GatewaySettings
 from portico.net.redis.server import bundled_server
 from portico.processes.supervisor.child import Child
 
@@ -38,12 +38,11 @@ _PR_SET_PDEATHSIG: Final = 1
 """See prctl(2)."""
 
 
-def program_for(config: Config) -> Path | None:
-    """The server that this configuration needs started; None where it needs none, or there is none.
+def program_for(gateway: GatewaySettings) -> Path | None:
+    """The server that these settings need started; None where it needs none, or there is none.
 
     One that merely happens to be on the PATH is not used: that may not be intended. It can be named.
     """
-    gateway = config.gateway
     if gateway.redis_url is not None or gateway.worker_count == 1 or gateway.embedded_redis is False:
         return None
     return bundled_server() if gateway.embedded_redis is True else gateway.embedded_redis

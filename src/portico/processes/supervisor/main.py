@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from portico import __version__
 from portico.config import Config
+from portico.core import memory
 from portico.net.tls.tickets import TicketContexts
 from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
@@ -74,8 +75,9 @@ class Supervisor:
         watch: bool = False,
         refused: str = "",
     ) -> None:
-        self.config = config
+        self.gateway = config.gateway
         self.limits = config.gateway.limits
+        self._config: Config | None = config
         self.config_path = config_path
         self.listeners = listeners
         self.watch = watch
@@ -105,25 +107,20 @@ class Supervisor:
 
         Raises SystemExit where no worker could serve by the configuration, at the start; an event says why.
         """
-        configure_events(self.config.gateway.log.level, self.config.gateway.log.format)
+        configure_events(self.gateway.log.level, self.gateway.log.format)
         allow_descriptors(self.limits.connections)
         directory = Path(tempfile.mkdtemp(prefix="portico-"))
         self.lifeline, self._hold = os.pipe()
         os.set_inheritable(self.lifeline, True)
-        program = program_for(self.config)
+        program = program_for(self.gateway)
         self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
-        count = self.config.gateway.worker_count
+        count = self.gateway.worker_count
         table = BucketTable() if count > 1 else None
         keep_tickets(self.tickets, self.listeners)
         loads = Loads(2 * count) if count > 1 else None
         self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets, loads)
         try:
-            self.runtime.store(self.runtime.completed(self.config), 1)
-            self.runtime.store_refused(self.refused)
-            serve_last(self.config, self.config_path, self.runtime)
-            self.runtime.store_weights(last_weights(self.config, self.config_path))
-            self.runtime.store_overrides(last_overrides(self.config, self.config_path))
-            self._store_listening()
+            self._store()
             self.control_listener = _unix_listener(self.runtime.control_socket)
             self.channel_listener = _unix_listener(self.runtime.channel_socket)
             with wakeups() as self.wakeup:
@@ -142,8 +139,20 @@ class Supervisor:
 
     # ---- starting
 
+    def _store(self) -> None:
+        """Store what the other processes begin with. This one lets go of the configuration: they load their own."""
+        config, self._config = self._config, None
+        assert config is not None
+        self.runtime.store(self.runtime.completed(config), 1)
+        self.runtime.store_refused(self.refused)
+        serve_last(config, self.config_path, self.runtime)
+        self.runtime.store_weights(last_weights(config, self.config_path))
+        self.runtime.store_overrides(last_overrides(config, self.config_path))
+        self._store_listening()
+
     def _start_all(self) -> None:
-        count = self.config.gateway.worker_count
+        count = self.gateway.worker_count
+        memory.trim()
         gc.freeze()
         self.children = [self.redis.child] if self.redis else []
         self.children += [Child("control", self._control, beats=True)]

@@ -42,7 +42,7 @@ class ControlLink:
         ends: Sequence[Ends],
         process_now: Callable[[channel.Message, asyncio.StreamWriter], bool],
         process: Callable[[channel.Message, asyncio.StreamWriter], Awaitable[None]],
-        reports: Callable[[], Sequence[channel.Message]],
+        reports: Callable[[], Awaitable[Sequence[channel.Message]]],
         ended: Callable[[], None],
     ) -> None:
         self._path = path
@@ -112,7 +112,7 @@ class ControlLink:
         while True:
             pause = _REPORT_INTERVAL
             try:
-                for report in self._reports():
+                for report in await self._reports():
                     channel.send(writer, report)
             except Exception:
                 logger.exception("this worker's totals could not be reported")

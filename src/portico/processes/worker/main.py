@@ -21,12 +21,14 @@ from portico.config import (
     ListenerSettings,
     documents_of_files,
     documents_wanted,
+    forgetting_written,
 )
-from portico.core.caches import age_all
+from portico.core import memory
+from portico.core.caches import aging, forget_results
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.fields import REQUEST_DROP, passing_named
-from portico.core.slices import in_slices, letting_go, without_collections
+from portico.core.slices import at_once, in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog, Log
@@ -43,7 +45,6 @@ from portico.processes.ipc import channel
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
-from portico.processes.worker import memory
 from portico.processes.worker.control_link import ControlLink
 from portico.processes.worker.evenness import Evenness
 from portico.processes.worker.explaining import Explaining, Serving
@@ -150,8 +151,9 @@ class _Worker:
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
-        self.config, generation = self.runtime.stored()
+        self.config, generation = self.runtime.stored(serves=True)
         config = self.config
+        at_once(forgetting_written(config))
         configure_events(config.gateway.log.level, config.gateway.log.format)
         self.sent_events = SentEvents(loop)
         self.sent_events.start()
@@ -386,7 +388,7 @@ class _Worker:
         while True:
             await asyncio.sleep(_UPKEEP_INTERVAL)
             try:
-                self.builder.live.prune()
+                await in_slices(self.builder.live.pruning())
             except Exception:  # a fault in one round is no reason to leave the next ones out
                 logger.exception("the upkeep of connections failed")
             if self.plugins.has_left_code():
@@ -405,7 +407,7 @@ class _Worker:
         now = time.monotonic()
         if now - self.forgot >= self.config.gateway.limits.forget_after / 2:
             self.forgot = now
-            age_all(now)
+            await in_slices(aging(now))
             if self.runtime.table is not None:
                 await in_slices(self.runtime.table.forgetting(now))
             memory.trim()
@@ -418,6 +420,7 @@ class _Worker:
             if self.builder.live.refresh_files():
                 generation = self.snapshot.generation
                 self._use(await in_slices(self.builder.building(self.config, generation)), self.config)
+                await in_slices(self.builder.live.retiring())
 
     def _hang_up(self) -> None:
         """SIGHUP: logs and certificates are opened anew; the configuration comes from the control process."""
@@ -427,6 +430,7 @@ class _Worker:
 
     def _connected(self, writer: asyncio.StreamWriter) -> None:
         """Control is there: it gets what it has to know of this worker."""
+        self.builder.live.report_anew()
         for ejection in self.builder.live.ejected():
             self._report_ejection(*ejection)
         self.purging.connected(writer)
@@ -486,7 +490,7 @@ class _Worker:
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _show_limits(self, message: channel.ShowLimits, writer: asyncio.StreamWriter) -> None:
-        report = await in_slices(reported(self.builder.limits(), message.most, message.key))
+        report = await in_slices(reported(self.builder.limits(), message.most, message.key, message.consumers))
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     def _serving_now(self) -> Serving:
@@ -520,7 +524,8 @@ class _Worker:
                 self.preparation.abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
-                self.builder.live.learn(found)
+                if found is not None:
+                    await in_slices(self.builder.live.learning(found))
                 if generation != self.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 else:
@@ -534,10 +539,10 @@ class _Worker:
                 self.builder.live.check_passed(upstream, url)
             case channel.NewDocument(service, version, document):
                 await in_slices(self.builder.documents.learning((service, version), document))
-            case channel.Discovered(service, found):
-                self.builder.live.discover(service, found)
+            case channel.Discovered(service, changed):
+                await in_slices(self.builder.live.discovering(service, changed))
             case channel.Collect(number):
-                channel.send(writer, channel.Report(self._totals(), number))
+                channel.send(writer, channel.Report(await self._totals(), number))
 
     async def _adopt(self, generation: int, dumped: bytes) -> str:
         """Swap the snapshot: one assignment, after everything in it was built. What is wrong with files or with users'
@@ -571,6 +576,7 @@ class _Worker:
             return str(error)
         before = {listener.gateway: listener.gateway.snapshot for listener in self.serving}
         self._use(snapshot, config)
+        await in_slices(self.builder.live.retiring())
         self.rights.review(before)
         self.plugins.adopt(plugins, replaced_plugins)
         self.shared.adopt(shared, config)
@@ -579,6 +585,8 @@ class _Worker:
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http.change(limits, passes)
         await in_slices(replaced)
+        forget_results()
+        memory.trim()
         return ""
 
     def _counting(self, shared: SharedParts, config: Config) -> Counting:
@@ -591,13 +599,14 @@ class _Worker:
     def _ask_for_keys(self, source: KeySource) -> bool:
         return self.control.send(channel.KeysWanted(*source))
 
-    def _reports(self) -> list[channel.Message]:
-        reports: list[channel.Message] = [channel.Report(self._totals())]
+    async def _reports(self) -> list[channel.Message]:
+        reports: list[channel.Message] = [channel.Report(await self._totals())]
         if used := self.builder.api_keys.take_used():
             reports.append(channel.KeysUsed(used))
         return reports
 
-    def _totals(self) -> bytes:
+    async def _totals(self) -> bytes:
+        instances = await in_slices(self.builder.live.reporting())
         self.telemetry.count()
         self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
         self.metrics.failed_handshakes = sum(entrance.failed_handshakes for entrance in self.entrances)
@@ -609,10 +618,7 @@ class _Worker:
             "in_flight": self.http.in_flight,
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
-            "breakers": self.builder.live.breaker_states(),
-            "instances": self.builder.live.instance_states(),
-            "unreachable": self.builder.live.unreachable(),
-            "services": self.builder.live.load(),
+            **instances,
             "cache_entries": self.caches.memory.entries,
             "cache_bytes": self.caches.memory.bytes,
             "redis_up": None if limits is None else int(limits.is_up),

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
+from portico.core.caches import remembered
 from portico.core.clients import parsed
 from portico.core.exchange import Client
 from portico.core.messages import Fields, RequestHead
@@ -19,6 +21,8 @@ from portico.proxy.headers.client_certificate import certificate_line
 from portico.proxy.headers.forwarded_field import element_text, parse_forwarded
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_Judged: TypeAlias = "tuple[str, bool] | None"
 
 VIA: Final = b"Via: 1.1 portico"
 """RFC 9110, section 7.6.3."""
@@ -48,10 +52,21 @@ def announced_trailers(fields: Fields, allowed: frozenset[bytes]) -> list[bytes]
 class Peer:
     """What holds for every request on one connection."""
 
-    __slots__ = ("by_forwarded", "client_ip", "lines", "networks", "secure", "trusted")
+    __slots__ = (
+        *("by_forwarded", "client_ip", "host", "host_line", "judge", "lines", "lines_for_host", "networks", "own"),
+        *("secure", "trusted"),
+    )
+
+    host_line: bytes
+    """How a request line ends, and the Host field, for `host`; and what services are sent about the client with it."""
+    lines_for_host: bytes
+    judge: Callable[[bytes], _Judged]
+    """Of a trusted one: what says of addresses that it reports what they are, and whether they are trusted, too."""
 
     def __init__(self, client: Client, networks: Sequence[Network], by_forwarded: bool = False) -> None:
         self.by_forwarded = by_forwarded
+        self.host: bytes | None = None
+        """That of the last request."""
         self.secure = client.secure
         self.client_ip = client.address
         self.networks = networks
@@ -66,6 +81,10 @@ class Peer:
         if client.certificate is not None:
             lines.append(certificate_line(client.certificate))
         self.lines = b"\r\n".join(lines)
+        self.own = dict(line.split(b": ", 1) for line in lines)
+        """The same by name."""
+        if self.trusted:
+            self.judge = _judge_of(networks)
 
     def came_by_https(self, request: RequestHead) -> bool:
         """Whether the client used https, as a trusted proxy reports it, or else by this connection."""
@@ -132,15 +151,41 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
     """
     if peer.by_forwarded:
         fields = _translated(fields, networks)
-    client = peer.client_ip
-    for entry in filter(None, map(bytes.strip, reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")))):
-        address = parsed(_without_port(entry.decode("latin-1")))
-        if address is None:
+    client, judge = peer.client_ip, peer.judge
+    for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
+        if not (entry := entry.strip()):
+            continue
+        judged = judge(entry) if len(entry) <= _LONGEST_NODE else _judged(networks, entry)
+        if judged is None:
             break  # what is further left comes from an untrusted peer
-        client = str(address)
-        if not is_in(client, networks):
+        client, is_trusted = judged
+        if not is_trusted:
             break
     return client
+
+
+_LONGEST_NODE: Final = 64
+"""Bytes of an address as it is reported, with a port, that are remembered."""
+_ADDRESSES: Final = 8192
+_NETWORKS: Final = 8
+_judges: Final[dict[int, tuple[Sequence[Network], Callable[[bytes], _Judged]]]] = {}
+
+
+def _judge_of(networks: Sequence[Network]) -> Callable[[bytes], _Judged]:
+    """What judges reported addresses by these networks, and remembers what it found: clients come again."""
+    known = _judges.get(id(networks))
+    if known is None:
+        if len(_judges) >= _NETWORKS:
+            _judges.clear()
+        judge = remembered(_ADDRESSES)(partial(_judged, networks))
+        known = _judges[id(networks)] = networks, judge  # as long as it is there, no other object has the number
+    return known[1]
+
+
+def _judged(networks: Sequence[Network], entry: bytes) -> _Judged:
+    """An address as a proxy reports it, and whether it is a trusted proxy's; None for what is none."""
+    address = parsed(_without_port(entry.decode("latin-1")))
+    return None if address is None else (str(address), is_in(str(address), networks))
 
 
 def _first(fields: Fields, name: bytes) -> bytes:
@@ -179,11 +224,21 @@ _NOTHING: Final = Outer(b"", b"", b"", b"")
 
 
 def _outer(fields: Fields) -> Outer:
-    scheme = _SCHEMES.get(_first(fields, b"x-forwarded-proto").lower(), b"")
-    host, port = _first(fields, b"x-forwarded-host"), _first(fields, b"x-forwarded-port")
-    prefix = _first(fields, b"x-forwarded-prefix").rstrip(b"/")
+    scheme, host = _first(fields, b"x-forwarded-proto"), _first(fields, b"x-forwarded-host")
+    port, prefix = _first(fields, b"x-forwarded-port"), _first(fields, b"x-forwarded-prefix")
+    is_usual = len(scheme) + len(host) + len(port) + len(prefix) <= _USUAL_SIZE
+    return (_valid if is_usual else _valid.__wrapped__)(scheme, host, port, prefix)
+
+
+_USUAL_SIZE: Final = 256
+
+
+@remembered(1024)
+def _valid(scheme: bytes, host: bytes, port: bytes, prefix: bytes) -> Outer:
+    """Those of these that are valid; proxies say the same again and again."""
+    prefix = prefix.rstrip(b"/")
     return Outer(
-        scheme,
+        _SCHEMES.get(scheme.lower(), b""),
         host if _is_host(host) else b"",
         port if _is_port(port) else b"",
         prefix if _PREFIX.fullmatch(prefix) else b"",
@@ -196,7 +251,7 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
     if peer.by_forwarded:
         fields = _translated(fields, peer.networks)
     chain = [value for value in fields.all(b"x-forwarded-for") if value]
-    own = dict(line.split(b": ", 1) for line in peer.lines.split(b"\r\n"))
+    own = peer.own
     outer = _outer(fields)
     public_host, full_prefix = outer.host or host, outer.prefix + prefix
     port = outer.port or own[b"X-Forwarded-Port"]

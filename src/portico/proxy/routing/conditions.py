@@ -12,36 +12,39 @@ Conditions: TypeAlias = "tuple[tuple[bytes, Condition], ...]"
 """Each with the name of a field, in lower case, or of a parameter, decoded."""
 
 
-def fields_fit(conditions: Conditions, fields: Fields) -> bool:
-    """Whether the fields have these values; a field on several lines is one value.
+def fit(headers: Conditions, parameters: Conditions, fields: Fields, query: bytes) -> bool:
+    """Whether fields and query have these values; a field on several lines is one value.
 
-    Raises MessageError where it is in doubt which of its lines a service takes.
+    Raises MessageError where all depends on a field or parameter that comes more than once, and it is in doubt which of
+    its values a service takes.
     """
-    for name, condition in conditions:
-        value = fields.get(name)
-        fits = value is not None and meets(condition, value)
-        if fields.names.count(name) > 1:
-            each = {meets(condition, line) for line in fields.all(name)}
-            if (True in each and not fits) or (False in each and fits and callable(condition)):
-                shown = name.decode("latin-1")
-                raise MessageError("malformed_request", f"{shown} comes more than once, and a route depends on it")
-        if not fits:
+    doubt, names = "", fields.names
+    for name, condition in headers:
+        count = names.count(name)
+        if count == 1:
+            value = fields.lines[names.index(name)][len(name) + 1 :].strip()
+            if not (value == condition if type(condition) is bytes else meets(condition, value)):
+                return False
+        elif not count:
             return False
-    return True
-
-
-def query_fits(conditions: Conditions, query: bytes) -> bool:
-    """Whether a query has these parameters.
-
-    Raises MessageError where one comes more than once, and it is in doubt which of its values a service takes.
-    """
-    for name, condition in conditions:
+        else:
+            fits = meets(condition, fields.get(name) or b"")
+            if _is_in_doubt(condition, fields.all(name), fits=fits):
+                doubt = doubt or f"{name.decode('latin-1')} comes more than once"
+            elif not fits:
+                return False
+    for name, condition in parameters:
         found = {meets(condition, value) for value in parameter_values(query, name)}
         if len(found) > 1:
-            shown = ascii(name.decode("utf-8", "replace"))[1:-1]
-            raise MessageError(
-                "malformed_request", f"{shown} comes more than once in the query, and a route depends on it"
-            )
-        if found != {True}:
+            doubt = doubt or f"{ascii(name.decode('utf-8', 'replace'))[1:-1]} comes more than once in the query"
+        elif found != {True}:
             return False
+    if doubt:
+        raise MessageError("malformed_request", f"{doubt}, and a route depends on it")
     return True
+
+
+def _is_in_doubt(condition: Condition, lines: list[bytes], *, fits: bool) -> bool:
+    """Whether a service that reads one of the lines may see another value than one that reads them all."""
+    each = {meets(condition, line) for line in lines}
+    return (True in each and not fits) or (False in each and fits and callable(condition))

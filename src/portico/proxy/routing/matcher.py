@@ -114,9 +114,10 @@ class Matcher:
 
         Raises MessageError for an ambiguous path.
         """
-        if request.known_by is not self._young:
+        known = request.known
+        if known.by is not self._young:
             self._recall(request)
-        found: RouteMatch | None = request.known.get(path)
+        found: RouteMatch | None = known.matches.get(path)
         if found is not None:
             return found
         found = self._old.get((request.host, request.method), _NOTHING).get(path)
@@ -179,14 +180,14 @@ class Matcher:
             if len(request.host) <= _ENTRY_SIZE:
                 self._rotate_if_full(_MATCH + len(request.host))
                 self._young[key] = known
-        request.known, request.known_by = known, self._young
+        request.known.matches, request.known.by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
         matches = 1 + len(found.sides) if found.versions is None else 2 + len(found.versions.matches)
         self._rotate_if_full(matches * (_MATCH + 3 * len(path)))
-        if request.known_by is not self._young:
+        if request.known.by is not self._young:
             self._recall(request)
-        request.known[path] = found
+        request.known.matches[path] = found
 
     def _rotate_if_full(self, size: int) -> None:
         """Count one more entry; at a limit, drop the entries not used since a limit was last reached."""

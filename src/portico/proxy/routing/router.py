@@ -1,8 +1,9 @@
 """Which route a request takes: an exact path, then patterns, then the longest prefix; then host, headers and the rest.
 
 Exact paths are a dictionary, prefixes a tree of segments, and hosts dictionaries. Patterns stand in that tree too, at
-the segments with which they begin, and those in one place are one automaton. So the cost of a match depends on the
-length of the path, not on the number of routes.
+the segments with which they begin, and those in one place are one automaton. Many rules for one path are found by the
+values of fields and parameters that they ask for. So the cost of a match depends on the length of the path, not on the
+number of routes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from portico.core.patterns.pattern import Pattern, path_text
 from portico.core.patterns.pattern_set import PatternSet
 from portico.core.patterns.syntax import Branch
 from portico.core.slices import Steps
-from portico.proxy.routing.conditions import Conditions, fields_fit, query_fits
+from portico.proxy.routing.conditions import Conditions, fit
+from portico.proxy.routing.many import Many, rank
 
 T = TypeVar("T")
-_Rules: TypeAlias = "tuple[Rule[T], ...]"
+_Rules: TypeAlias = "tuple[Rule[T], ...] | Many[T]"
+_MOST_IN_TURN: Final = 8
+"""More rules for one path and host are found by their values."""
 _NOTHING: Final[dict[bytes, Any]] = {}
 """What nodes without children share: nothing may be put into it."""
 
@@ -85,8 +89,7 @@ class _Node(Generic[T]):
             self.hosts.add(rule)
         else:
             self.any_host = _with(rule, self.any_host)
-        takes_all = self.hosts is None and self.any_host[0].is_open
-        self.always = self.any_host[0].target if takes_all else None
+        self.always = _takes_all(self.any_host) if self.hosts is None else None
 
     def candidates(self, host_field: bytes) -> Sequence[_Rules[T]]:
         """The rules that a Host field admits, those of the most specific host first."""
@@ -132,11 +135,18 @@ class _Hosts(Generic[T]):
 
 def _with(rule: Rule[T], rules: _Rules[T]) -> _Rules[T]:
     """Rules with more conditions are first; equal ones stay in the order of the configuration."""
-    return tuple(sorted((*rules, rule), key=_rank)) if rules else (rule,)
+    if isinstance(rules, Many):
+        rules.add(rule)
+        return rules
+    if len(rules) == _MOST_IN_TURN:
+        return Many((*rules, rule))
+    return tuple(sorted((*rules, rule), key=rank)) if rules else (rule,)
 
 
-def _rank(rule: Rule[Any]) -> tuple[bool, int, bool]:
-    return rule.fallback, -len(rule.headers) - len(rule.query), rule.methods is None
+def _takes_all(rules: _Rules[T]) -> T | None:
+    """The target of all requests, if it is the same."""
+    first = rules[0] if isinstance(rules, tuple) else rules.first
+    return first.target if first.is_open else None
 
 
 class _Patterns(Generic[T]):
@@ -255,11 +265,9 @@ class Router(Generic[T]):
             if node.always is not None:
                 return node.always, depth
             for rules in node.candidates(host):
-                for rule in rules:
-                    if (
-                        (rule.methods is None or method in rule.methods)
-                        and (not rule.headers or fields_fit(rule.headers, fields))
-                        and (not rule.query or query_fits(rule.query, query))
+                for rule in rules if isinstance(rules, tuple) else rules.among(fields, query):
+                    if (rule.methods is None or method in rule.methods) and (
+                        not (rule.headers or rule.query) or fit(rule.headers, rule.query, fields, query)
                     ):
                         return rule.target, depth
         return None
@@ -278,8 +286,8 @@ class Router(Generic[T]):
         methods: set[bytes] = set()
         for node, _ in self.places(segments):
             for rules in node.candidates(host):
-                for rule in rules:
-                    if fields_fit(rule.headers, fields) and query_fits(rule.query, query):
+                for rule in rules if isinstance(rules, tuple) else rules.among(fields, query):
+                    if fit(rule.headers, rule.query, fields, query):
                         methods |= rule.methods or set()
         return sorted(methods)
 

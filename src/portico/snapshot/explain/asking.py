@@ -11,7 +11,7 @@ from portico.config import ResolvedRoute
 from portico.core.conditions import parameter_values
 from portico.core.errors import MessageError
 from portico.core.messages import Fields, RequestHead
-from portico.proxy.routing.conditions import fields_fit, query_fits
+from portico.proxy.routing.conditions import fit
 from portico.proxy.routing.router import Rule, host_name
 from portico.snapshot.explain.explanation import Condition, Met
 from portico.snapshot.explain.paths import Difference, difference, outline_of
@@ -100,7 +100,7 @@ def _fields(rule: Rule[Any], asked: Request, written: ResolvedRoute | None) -> I
         got, wanted = "" if found is None else f"{own}: {shown(found)}", f"{own}: {value}"
         in_doubt = False
         try:
-            is_met = fields_fit(((name, condition),), asked.fields)
+            is_met = fit(((name, condition),), (), asked.fields, b"")
             says = f"{own} is {shown(found)}, not {value}" if found is not None else f"there is no {own}: {value}"
         except MessageError as error:
             is_met, says, in_doubt = False, error.detail, True
@@ -116,7 +116,7 @@ def _query(rule: Rule[Any], asked: Request, written: ResolvedRoute | None) -> It
         got = "&".join(found)
         in_doubt = False
         try:
-            is_met = query_fits(((name, condition),), asked.query)
+            is_met = fit((), ((name, condition),), asked.fields, asked.query)
             says = f"the query has {got}, not {wanted}" if found else f"the query has no {wanted}"
         except MessageError as error:
             is_met, says, in_doubt = False, error.detail, True

@@ -147,12 +147,13 @@ class Losing:
         return path_condition(candidate.rule, self.asked, wanted, is_met=candidate.turn is not None)
 
     def _failed(self, candidate: Candidate) -> Answered | None:
-        """The first condition that fails."""
+        """The first condition that fails; one that is in doubt only where no other does."""
         if candidate.listeners is not None:
             return self._listener(candidate.listeners)
         if candidate.turn is None:
             return self._path(candidate)
-        return next((answer for answer in self._answers(candidate) if not answer.is_met), None)
+        failed = (answer for answer in self._answers(candidate) if not answer.is_met)
+        return min(failed, key=lambda answer: answer.in_doubt, default=None)
 
     def _condition(self, candidate: Candidate) -> Condition:
         """The same, in a word."""

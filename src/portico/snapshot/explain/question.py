@@ -118,7 +118,7 @@ def read(question: Question, limits: Limits, passes: Callable[[bytes], bool] = P
     if end > limits.header_size and (error := limits.broken_by(head, end)) is not None:
         raise error
     line, _, block = head[:end].partition(b"\r\n")
-    return parse_request_head(line, block, limits.header_count, limits.url_length, REQUEST_DROP, None, passes)
+    return parse_request_head(line, block, limits.header_count, limits.url_length, REQUEST_DROP, passes)
 
 
 def sent(text: str) -> bytes:

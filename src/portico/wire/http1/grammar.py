@@ -18,7 +18,7 @@ from typing import Final
 from portico.core.caches import ages
 from portico.core.errors import STATUS_LINES, MessageError
 from portico.core.fields import END_TO_END, END_TO_END_PREFIXES, REQUEST_RULES
-from portico.core.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
+from portico.core.messages import CHUNKED, UNTIL_CLOSE, Fields, Known, RequestHead, ResponseHead, Shape
 from portico.wire.http1.diagnosis import diagnosed
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -37,7 +37,7 @@ RFC 3986 would allow commas, quotes and percent-encoding in a name. No host on t
 parser reads as a list is a name to another.
 """
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*+)([/?].*+)?", re.IGNORECASE)
-_LENGTH_DIGITS: Final = 18
+LENGTH_DIGITS: Final = 18
 STATUS_PHRASE: Final = len(b"HTTP/1.1 200 ")
 """Where the phrase begins in a status line."""
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
@@ -56,7 +56,7 @@ _CONNECTION_OPTIONS: Final = frozenset(
 
 _SLASH: Final = 0x2F
 _METHOD_LENGTH: Final = 32
-_METHOD_NAMES: Final = {
+METHOD_NAMES: Final = {
     name.encode(): name
     for name in (
         *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
@@ -126,22 +126,21 @@ def parse_request_head(
     header_count: int,
     url_length: int,
     noted: frozenset[bytes],
-    previous: RequestHead | None = None,
     passes: Callable[[bytes], bool] | None = None,
 ) -> RequestHead:
     """A request head from its first `line` and the `block` of its field lines, neither with the CRLF that ends it.
 
-    `noted` are the names that `RequestHead.noted` may contain; they include `REQUEST_RULES`. `previous` is the request
-    before it on its connection, read with the same `noted` and `passes` (see `Shape`). Raises MessageError where the
-    head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
+    `noted` are the names that `RequestHead.noted` may contain; they include `REQUEST_RULES`. `passes` says which fields
+    are passed on (see `Shape`). Raises MessageError where the head breaks RFC 9112 or a limit (`header_count` fields,
+    `url_length` bytes of target).
     """
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise diagnosed(line + b"\r\n" + block)
     request = RequestHead()
-    request.known = request.known_by = None
+    request.known = Known()
     _take_line(request, match, url_length)
-    _parse_fields(request, line, block, header_count, noted, previous, passes)
+    _parse_fields(request, line, block, header_count, noted, passes)
     if request.target[0] != _SLASH:
         request.target, request.host = _origin_form(request.method, request.target, request.host)
     return request
@@ -151,7 +150,7 @@ def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) ->
     request.method, request.target, minor = match.groups()
     if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
         raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
-    request.method_name = _METHOD_NAMES.get(request.method) or request.method.decode()
+    request.method_name = METHOD_NAMES.get(request.method) or request.method.decode()
     if len(request.target) > url_length:
         raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
     request.version = 11 if minor == b"1" else 10
@@ -163,7 +162,6 @@ def _parse_fields(
     block: bytes,
     header_count: int,
     noted: frozenset[bytes],
-    previous: RequestHead | None,
     passes: Callable[[bytes], bool] | None,
 ) -> None:
     """Everything that the field lines decide."""
@@ -174,21 +172,7 @@ def _parse_fields(
         names = list(map(name_of, lines))
     except ValueError:
         raise diagnosed(line + b"\r\n" + block) from None
-    request.fields = fields = Fields(names, lines)
-    known = previous.fields.shape if previous is not None else None
-    if (
-        previous is not None
-        and known is not None
-        and previous.fields.names == names
-        and known.passes is passes
-        and previous.version == request.version == 11
-    ):
-        fields.shape = known.of(lines)
-        if fields.shape is known:
-            request.decide_like(previous)
-            return
-    else:
-        fields.shape = Shape(names, lines, noted, DECIDING, passes)
+    request.fields = fields = Fields(names, lines, Shape(names, noted, passes))
     request.host = _host_of(fields, request.version)
     request.framing = 0
     request.expects_continue = False
@@ -244,8 +228,8 @@ def content_length(fields: Fields, reason: str) -> int:
     if fields.names.count(b"content-length") > 1:
         raise MessageError(reason, "more than one Content-Length")
     length = fields.get(b"content-length") or b""
-    if not length.isdigit() or len(length) > _LENGTH_DIGITS:
-        raise MessageError(reason, f"Content-Length is not a decimal number of at most {_LENGTH_DIGITS} digits")
+    if not length.isdigit() or len(length) > LENGTH_DIGITS:
+        raise MessageError(reason, f"Content-Length is not a decimal number of at most {LENGTH_DIGITS} digits")
     return int(length)
 
 

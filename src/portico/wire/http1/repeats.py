@@ -1,21 +1,17 @@
 """Request heads that repeat: a client sends the same fields again and again, and the same bytes mean the same.
 
-A head whose bytes after the target were received before on its connection is the same head with another target. One
-that differs only in lines that decide nothing takes over what the other lines decided.
+A head whose bytes after the target were received before on its connection is the same head with another target. Others
+are read by their form (`request_forms.py`), where that is known.
 """
 
 from __future__ import annotations
 
-from itertools import compress, count
-from operator import ne
 from typing import Final
 
-from portico.core.errors import MessageError
-from portico.core.messages import Fields, RequestHead
-from portico.wire.http1.grammar import DECIDING, content_length, name_of
+from portico.core.messages import RequestHead
+from portico.wire.http1.request_forms import RequestForm, RequestForms
 
 _END: Final = b"\r\n\r\n"
-_LENGTH: Final = frozenset({b"content-length"})
 _PLAIN: Final = bytes(byte if byte in b'!"' or b"$" <= bytes((byte,)) <= b"~" else byte ^ 0x80 for byte in range(256))
 """Maps each byte that a target may have to itself, and all others elsewhere."""
 _ENTRIES: Final = 6
@@ -29,7 +25,7 @@ _MISSES: Final = 24
 class RequestHeads:
     """The recent heads of one connection's client."""
 
-    __slots__ = ("_misses", "entries", "latest")
+    __slots__ = ("_form", "_last_form", "_misses", "entries", "latest")
 
     def __init__(self) -> None:
         self.latest: RequestHead | None = None
@@ -38,42 +34,67 @@ class RequestHeads:
         """Earlier ones that had other fields, by their `tail`."""
         self._misses = 0
         """Requests in a row that matched none of these."""
+        self._form: RequestForm | None = None
+        """That of the last two requests, if it was the same."""
+        self._last_form: RequestForm | None = None
 
-    def find(self, data: bytes) -> RequestHead | None:
-        """The request at the start of `data`, if its fields are known from one before it on this connection.
+    def find(self, data: bytes, forms: RequestForms) -> RequestHead | None:
+        """The request at the start of `data`, if its fields or their form are known.
 
-        It is the same head with another target. Where lines differ on which nothing depends but the length of its
-        body, it is a new one. None where they do not, where the request line is unusual, and where more follows than
-        its body. The length of the target is the caller's to check; `add` it if it is not the latest.
+        It is the same head with another target, or a new one. None where neither is known, where the request line is
+        unusual, and where more follows than its body. The length of the target is the caller's to check; `add` it if it
+        is not the latest.
         """
-        latest, entries = self.latest, self.entries
-        if latest is None:
-            if not entries:
-                return None
-            latest = next(reversed(entries.values()))
+        latest = self.latest
         try:
             method, target, tail = data.split(b" ", 2)
         except ValueError:
             return None
-        request: RequestHead | None
-        if tail == latest.tail:
-            request = latest
-        elif tail[-4:] == _END:
-            request = (entries and entries.get(tail)) or _like(latest, tail)
-        else:  # a body follows
+        if target[:1] != b"/" or target.translate(_PLAIN) != target:
+            return None
+        if latest is not None and tail == latest.tail and method == latest.method:
+            latest.target = target
+            return latest
+        return self._find_other(method, target, tail, forms)
+
+    def _find_other(self, method: bytes, target: bytes, tail: bytes, forms: RequestForms) -> RequestHead | None:
+        """The same where a body follows, or other fields."""
+        latest, entries, rest = self.latest, self.entries, 0
+        if tail[-4:] != _END:  # a body follows
             rest = len(tail)
             tail = tail[: tail.find(_END) + len(_END)]
-            request = latest if tail == latest.tail else (entries and entries.get(tail)) or _like(latest, tail)
-            if request is None or rest - len(tail) > request.framing:
-                return None
-        if request is None or method != request.method or target[:1] != b"/" or target.translate(_PLAIN) != target:
+            rest -= len(tail)
+        if latest is None or tail != latest.tail:
+            latest = entries.get(tail) if entries else None
+        if latest is None:
+            request = self._of_form(method, target, tail, forms)
+            return None if request is None or rest > request.framing else request
+        if method != latest.method or rest > latest.framing:
             return None
-        request.target = target
+        latest.target = target
+        return latest
+
+    def _of_form(self, method: bytes, target: bytes, tail: bytes, forms: RequestForms) -> RequestHead | None:
+        """A new head, read by its form."""
+        form = self._form
+        if form is not None:
+            request = form.read(method, target, tail)
+            if request is not None:
+                return request
+        found = forms.read(method, target, tail)
+        if found is None:
+            return None
+        form, request = found
+        self._form = form if form is self._last_form else None
+        self._last_form = form
         return request
 
     def add(self, request: RequestHead) -> None:
         """Cache the latest before `request` replaces it, unless nearly every head of this client is new."""
         latest, entries = self.latest, self.entries
+        self.latest = request if request.framing >= 0 and request.version == 11 else None
+        if self._misses > _MISSES:
+            return
         self._misses = 0 if request.tail in entries else self._misses + 1
         if self._misses > _MISSES:
             entries.clear()
@@ -81,54 +102,8 @@ class RequestHeads:
             if len(entries) >= _ENTRIES:
                 del entries[next(iter(entries))]
             entries[latest.tail] = latest
-        self.latest = request if request.framing >= 0 and request.version == 11 else None
 
     def forget(self) -> None:
         """Have the next request parsed, even if it repeats an earlier one."""
-        self.latest = None
+        self.latest = self._form = self._last_form = None
         self.entries.clear()
-
-
-def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
-    """A head with this whole `tail`, except for its target, if all deciding lines but its body's length are equal."""
-    if tail[:10] != b"HTTP/1.1\r\n":
-        return None
-    lines = tail[10:-4].split(b"\r\n")
-    changed = changed_names(lines, latest.fields)
-    if changed is None:
-        return None
-    request = RequestHead()
-    request.method, request.method_name = latest.method, latest.method_name
-    request.version = 11
-    request.tail = tail
-    request.known, request.known_by = latest.known, latest.known_by
-    request.fields = fields = Fields(latest.fields.names, lines)
-    fields.shape = shape = latest.fields.shape
-    request.decide_like(latest)
-    if not DECIDING.isdisjoint(changed):
-        if not _LENGTH.issuperset(DECIDING.intersection(changed)) or b"expect" in latest.noted:
-            return None
-        try:
-            request.framing = content_length(fields, "malformed_request")
-        except MessageError:
-            return None  # the error is found when it is read from the beginning
-        assert shape is not None
-        fields.shape = shape.of(lines)
-    return request
-
-
-def changed_names(lines: list[bytes], fields: Fields) -> list[bytes] | None:
-    """The names of those lines that differ from earlier `fields`; None if names differ or a line is not valid."""
-    names = fields.names
-    if len(lines) != len(names):
-        return None
-    changed = []
-    try:
-        for index in compress(count(), map(ne, lines, fields.lines)):
-            name = names[index]
-            if name_of(lines[index]) != name:
-                return None
-            changed.append(name)
-    except ValueError:
-        return None
-    return changed

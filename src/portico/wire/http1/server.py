@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -18,8 +18,8 @@ from portico.core.exchange import Client, Handler, Receiver, Sink, ToldAside
 from portico.core.faults import FAULTS, contain
 from portico.core.fields import AsideError, is_aside
 from portico.core.messages import CHUNKED, TUNNEL, RequestHead
-from portico.wire.deadlines import NEVER
-from portico.wire.frontend import Frontend
+from portico.wire.deadlines import NEVER, Deadlines
+from portico.wire.frontend import Frontend, Limits
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, encode_whole, last_chunk
 from portico.wire.http1.diagnosis import diagnosed
 from portico.wire.http1.grammar import (
@@ -32,9 +32,10 @@ from portico.wire.http1.grammar import (
 )
 from portico.wire.http1.half_close import FIRST_LOOK, HalfClose
 from portico.wire.http1.repeats import RequestHeads
+from portico.wire.http1.request_forms import RequestForms
 from portico.wire.peer import client_at
 from portico.wire.proxy_protocol import Origin
-from portico.wire.turn import LARGE_READ, TurnProtocol
+from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.writing import LARGE, reset_on_close, unsent_bytes
 
 logger: Final = logging.getLogger("portico.wire")
@@ -92,6 +93,23 @@ _NOBODY: Final = _Nobody()
 
 class HttpServer(Frontend):
     """What all connections of a worker share; a call creates the protocol of a new one."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        deadlines: Deadlines,
+        turn: Turn,
+        loop: asyncio.AbstractEventLoop,
+        noted: frozenset[bytes] = frozenset(),
+        passes: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        super().__init__(handler, limits, deadlines, turn, loop, noted, passes)
+        self.forms = RequestForms()
+
+    def change(self, limits: Limits, passes: Callable[[bytes], bool] | None = None) -> None:
+        self.forms = self.forms.renewed()  # they are made of heads that were allowed
+        super().change(limits, passes)
 
     def __call__(self) -> ServerConnection:
         return ServerConnection(self)
@@ -326,7 +344,7 @@ class ServerConnection(TurnProtocol):
         """
         server, heads = self.server, self.heads
         limits = server.limits
-        request = heads.find(data)
+        request = heads.find(data, server.forms)
         if request is None:
             return False
         size = len(data)
@@ -398,8 +416,7 @@ class ServerConnection(TurnProtocol):
         try:
             count, length = limits.header_count, limits.url_length
             line_of_it, block = buffer[:line], buffer[line + 2 : end]
-            previous, passes = self.request, server.passes
-            request = parse_request_head(line_of_it, block, count, length, server.noted, previous, passes)
+            request = parse_request_head(line_of_it, block, count, length, server.noted, server.passes)
         except MessageError as refused:
             self.refuse(refused, buffer[: end + 2])
             return True
@@ -408,6 +425,7 @@ class ServerConnection(TurnProtocol):
             return True
         request.tail = buffer[line - len(b"HTTP/1.1") : end + 4]
         self.heads.add(request)
+        server.forms.learn(request)
         self.buffer = buffer[end + 4 :]
         self.head_begun = False
         self.scanned = 0
@@ -425,7 +443,7 @@ class ServerConnection(TurnProtocol):
         try:
             for each in aside:
                 name_of(each)
-            request = parse_request_head(line, b"\r\n".join(others), count, length, server.noted, passes=server.passes)
+            request = parse_request_head(line, b"\r\n".join(others), count, length, server.noted, server.passes)
         except (MessageError, ValueError) as error:
             refused = error if isinstance(error, MessageError) else diagnosed(line + b"\r\n" + block)
             self.refuse(refused, buffer[: end + 2])

@@ -17,6 +17,7 @@ import pytest
 
 from portico import __version__
 from portico.config import Config, load_config, with_source
+from portico.core.slices import Steps
 from portico.processes.control.configuration.cause import Cause
 from portico.processes.control.configuration.configuration import Configuration
 from portico.processes.control.configuration.errors import RefusedError
@@ -56,8 +57,8 @@ class Part:
     async def follow(self, config: Config) -> None:
         pass
 
-    def watch(self, config: Config) -> None:
-        pass
+    def watching(self, config: Config) -> Steps[None]:
+        yield from ()
 
     def prepare(self, config: Config) -> None:
         pass

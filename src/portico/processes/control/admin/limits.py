@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -181,8 +181,45 @@ class _Desk:
         shown = key if is_masked(key) else shown_key(meant[0]["by"], key)
         return LimitReset(generation=self._state.generation, limit=limit, key=shown, late=late)
 
-    async def _ask(self, key: str | None, most: int) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-        answers = await self._state.workers.ask(lambda number: channel.ShowLimits(number, most, key), _TIMEOUT)
+    async def _look(self, redis: RedisLimits, limits: Sequence[dict[str, Any]], key: str | None, most: int) -> None:
+        """Add what is left of one key, or of those that are found there."""
+        for each in limits:
+            each["complete"] = True
+        if key is not None:
+            names = [(measure.name(key), measure, key, each) for each in limits for measure in _measures_of(each, key)]
+        else:
+            found = await redis.find([measure for each in limits for measure in _all_measures(each)])
+            owners = {measure.before: each for each in limits for measure in _all_measures(each)}
+            names = []
+            await self._learn_numbers(limits, [known for _, _, known in found.names])
+            for name, measure, known in found.names:
+                owner = owners[measure.before]
+                own = (each for each in _measures_of(owner, known) if each.before == measure.before)
+                names += [(name, each, known, owner) for each in own]
+            for each in limits:
+                each["complete"] = found.complete
+        entries = await asyncio.gather(*(redis.look(name, measure, known) for name, measure, known, _ in names))
+        for entry, (_, _, known, owner) in zip(entries, names, strict=True):
+            if entry is not None:
+                owner["keys"].append({**entry, "key": shown_key(owner["by"], known)})
+        for each in limits:
+            each["keys"] = sorted(each["keys"], key=_by_what_is_left)[:most]
+
+    async def _learn_numbers(self, limits: Sequence[dict[str, Any]], keys: Sequence[str]) -> None:
+        """Have the numbers of those of these consumers that have their own, where a limit is by consumer."""
+        if not any(each["names"] for each in limits):
+            return
+        reports, _ = await self._ask("", 1, list(dict.fromkeys(keys)))
+        owns = {each["id"]: each["owns"] for each in _merged(reports)}
+        for each in limits:
+            each["owns"] = owns.get(each["id"], {})
+
+    async def _ask(
+        self, key: str | None, most: int, consumers: Sequence[str] = ()
+    ) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+        answers = await self._state.workers.ask(
+            lambda number: channel.ShowLimits(number, most, key, [*consumers]), _TIMEOUT
+        )
         reports = {
             worker: msgspec.json.decode(answer.report)
             for worker, answer in sorted(answers.items())
@@ -197,7 +234,7 @@ class _Desk:
             return None
         try:
             async with asyncio.timeout(_TIMEOUT):
-                await self._with_redis(lambda redis: _look(redis, shared, key, most))
+                await self._with_redis(lambda redis: self._look(redis, shared, key, most))
         except TimeoutError:
             return "Redis, where limits are counted, is too slow"
         except failures():
@@ -223,34 +260,16 @@ async def _reset(redis: RedisLimits, limits: Sequence[Mapping[str, Any]], key: s
     await redis.reset(names)
 
 
-async def _look(redis: RedisLimits, limits: Sequence[dict[str, Any]], key: str | None, most: int) -> None:
-    owners = {measure: each for each in limits for measure in _all_measures(each)}
-    if key is not None:
-        names = [
-            (measure.name(key), measure, key)
-            for each in limits
-            for measure in map(Counted.described, _measures_of(each, key))
-        ]
-    else:
-        names, complete = await redis.find([*owners])
-        for each in limits:
-            each["complete"] = complete
-    for entry, (_, measure, _) in zip(await asyncio.gather(*(redis.look(*name) for name in names)), names, strict=True):
-        if entry is not None:
-            owner = owners[measure]
-            owner["keys"].append({**entry, "key": shown_key(owner["by"], entry["key"])})
-    for each in limits:
-        each["keys"] = sorted(each["keys"], key=_by_what_is_left)[:most]
+def _all_measures(limit: Mapping[str, Any]) -> Sequence[Counted]:
+    """What it counts by, with the names that consumers may have in Redis beside: their numbers are not these."""
+    usual = [*map(Counted.described, limit["measures"])]
+    known = {each.of for each in usual}
+    return [*usual, *(Counted(kind, 0, "", *names) for kind, names in limit["names"].items() if kind not in known)]
 
 
-def _all_measures(limit: Mapping[str, Any]) -> Iterable[Counted]:
-    for numbers in (*limit["measures"], *(each for own in limit["owns"].values() for each in own)):
-        yield Counted.described(numbers)
-
-
-def _measures_of(limit: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
-    found: Sequence[Mapping[str, Any]] = limit["owns"].get(key, limit["measures"])
-    return found
+def _measures_of(limit: Mapping[str, Any], key: str) -> Sequence[Counted]:
+    """What a key counts against."""
+    return [*map(Counted.described, limit["owns"].get(key, limit["measures"]))]
 
 
 def _merged(reports: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.params import Depends
+from fastapi.responses import JSONResponse
 
 from portico.config.problems import nearest
 from portico.processes.control.admin.models import DocumentsPage, ServicePage, ServicesPage
@@ -24,14 +25,16 @@ def service_routes(state: State, places: Places, bounded: Sequence[Depends]) -> 
     router = APIRouter(prefix="/admin", tags=["services"])
 
     @router.get("/services", dependencies=bounded, **shows(ServicesPage))
-    async def services() -> dict[str, Any]:
+    async def services() -> Response:
         """Services, their instances with their state, and the workers with the configuration that each uses."""
         live = await state.workers.running()
-        return {
-            "generation": state.generation,
-            "services": services_overview(state, InstanceStates([*live.values()])),
-            "workers": workers_overview(live),
-        }
+        return JSONResponse(  # FastAPI would look at each of the values first: thousands of instances have many
+            {
+                "generation": state.generation,
+                "services": services_overview(state, InstanceStates([*live.values()])),
+                "workers": workers_overview(live),
+            }
+        )
 
     @router.get("/services/{name}", dependencies=bounded, **shows(ServicePage))
     async def service(name: str) -> dict[str, Any] | Response:

@@ -422,7 +422,7 @@ class Configuration:
         """Have an entry for what another release of Portico makes of the same file: other defaults."""
         if config is not self._state.config:
             return  # another one has come into force
-        there, known = self._current(), self._history.resolved()
+        there, known = InForce(config, self._history), self._history.resolved()  # nobody may ever ask for it again
         if known is not None and known.release != __version__ and known.tag == there.tags[0]:
             lines = differences(known.document, there.shown)
             if lines:

@@ -20,7 +20,6 @@ from portico.plan import Plan, plan
 from portico.processes.control.configuration.errors import RefusedError, invalid
 from portico.processes.control.configuration.in_force import InForce
 from portico.processes.control.reloading import ReloadError
-from portico.render.yaml_text import document as yaml_document
 
 _PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 """Two escapes that are one character (RFC 8259, section 7)."""
@@ -82,6 +81,8 @@ def _loaded_json(data: dict[str, Any], unmasked_json: str, there: InForce, filen
     Raises ConfigError, whose problems have the places of what was sent.
     """
     try:
+        from portico.render.yaml_text import document as yaml_document  # here alone: it comes with all of `render`
+
         masked = yaml_document(written_document(data, there.shown, there.known), spaced=True)
         text = unmasked(masked, filename, there.known)
         return load_text(text, filename, os.environ)

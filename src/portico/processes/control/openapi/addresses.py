@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -31,14 +32,23 @@ class Addresses:
     """The routes of one listener, and the paths that the gateway answers itself, each with the methods of that."""
 
     def __init__(self, routes: Sequence[ResolvedRoute], own: Mapping[str, Collection[str]]) -> None:
-        self._router: Router[int | None] = Router(self._rules(routes, own))
-
-    def _rules(self, routes: Sequence[ResolvedRoute], own: Mapping[str, Collection[str]]) -> Iterator[Rule[int | None]]:
-        """A rule for each route that is no variant of the one before it, whose number it shares."""
+        self._routes = routes
+        self._own = own
         self._numbers: dict[int, int] = {}
-        self._rewrites = {id(route): rewrite_of(route) for route in routes}
-        number = -1
-        for route in routes:
+
+    @cached_property
+    def _router(self) -> Router[int | None]:
+        """Made for the first path of a document: of thousands of routes it takes some time and memory."""
+        return Router(self._rules())
+
+    @cached_property
+    def _rewrites(self) -> dict[int, Rewrite]:
+        return {id(route): rewrite_of(route) for route in self._routes}
+
+    def _rules(self) -> Iterator[Rule[int | None]]:
+        """A rule for each route that is no variant of the one before it, whose number it shares."""
+        number, own = -1, self._own
+        for route in self._routes:
             if not route.is_variant:
                 number += 1
                 rule = _exemplary(rule_of(route, number), route)

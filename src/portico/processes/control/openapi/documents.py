@@ -29,6 +29,11 @@ _SETTLING: Final = 0.05
 """Seconds in which several documents may come, before they are merged."""
 _FIRST_MERGE: Final = 10.0
 """Seconds that a reader waits for the first merged document."""
+_FEW: Final = 20
+"""How many documents are fetched at once where all are wanted, such as at the start."""
+_FETCHES: Final = 100
+"""More than that are spread, so many a second: a fetch takes about a millisecond, and health checks go on meanwhile."""
+_LONGEST_SPREAD: Final = 30.0
 _LOGGED: Final = 20
 
 
@@ -65,13 +70,15 @@ class Documents:
         await cancelled([each.task for each in ended if each.task is not None])
         if sources and self._file is None:
             self._open(config)
-        self._clients.keep({check.tls for check in self._health.checks.values()})
+        self._clients.keep({*{id(check.tls): check.tls for check in self._health.checks.values()}.values()})
+        within = min(len(sources) / _FETCHES, _LONGEST_SPREAD) if len(sources) > _FEW else 0.0
         for key, source in sources.items():
             if key not in self._followed:
                 self._followed[key] = each = Followed(source, self._clients, self._instances, self._changed)
                 each.start(self._known.pop(key, None))
             elif is_read_anew:
                 self._followed[key].wanted.set()
+            self._followed[key].within = within
             self._publish(self._followed[key], config)
         if _is_shown(config) and self._task is None:
             self._task = endless(self._keep_merging(), "the merging of documents")

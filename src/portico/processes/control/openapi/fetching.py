@@ -63,7 +63,7 @@ async def _fetch_from(clients: InstanceClients, check: Check, settings: OpenApiS
     fields = {"Accept": _ACCEPT, **({"If-None-Match": etag} if etag else {})}
     where = f"{check.instance.url.rstrip('/')}{settings.shown_path}"
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with clients.turns, asyncio.timeout(TIMEOUT):
             return await clients.get(
                 check.instance,
                 check.tls,

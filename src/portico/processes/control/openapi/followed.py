@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class Followed:
     problem: str = ""
     in_short: str = ""
     failures: int = 0
+    within: float = 0.0
+    """Seconds over which those are spread that are fetched at the same time."""
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     _etag: str = ""
@@ -113,6 +116,7 @@ class Followed:
 
     async def _keep_fetching(self) -> None:
         while True:
+            await asyncio.sleep(random.uniform(0.0, self.within))  # noqa: S311 - spreads the fetches, hides nothing
             self.wanted.clear()
             try:
                 await self._fetch()
@@ -128,6 +132,7 @@ class Followed:
             await asyncio.sleep(_PAUSE)
             every = self.source.settings.every
             pause = min(_PAUSE * 2.0**self.failures, _LONGEST_PAUSE) if self.failures else every
+            pause *= random.uniform(0.9, 1.1)  # noqa: S311
             try:
                 async with asyncio.timeout(max(0.0, pause - _PAUSE)):
                     await self.wanted.wait()

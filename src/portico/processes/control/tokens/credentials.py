@@ -24,7 +24,7 @@ class Credentials:
     def __init__(self, consumers: Consumers, guessing: Guessing) -> None:
         self._consumers = consumers
         self._guessing = guessing
-        self._hashes = [each.password for each in consumers if each.password]
+        self._hashes = consumers.passwords
         self._salt = secrets.token_bytes(16)
 
     async def check(self, readings: Sequence[tuple[str, str]], address: str) -> Consumer | None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
 
-from fastapi import Request
+from starlette.requests import Request
 
 from portico.processes.control.tokens.errors import OAuthError
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fastapi.responses import JSONResponse
+from starlette.responses import JSONResponse
 
 from portico.core.consumers import Consumer
 from portico.processes.control.tokens.access import AccessTokens

@@ -1,4 +1,4 @@
-"""Importing what a command needs, without searching for garbage."""
+"""Importing what a process keeps, without searching for garbage."""
 
 from __future__ import annotations
 

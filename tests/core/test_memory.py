@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from portico.processes.worker import memory
+from portico.core import memory
 
 
 def test_names_that_python_caches_are_given_back() -> None:
