@@ -33,6 +33,8 @@ _TOO_MANY: Final = f"there are {_MOST_INSTANCES} instances already"
 _GRACE_LEAST: Final = 30.0
 _GRACE_MOST: Final = 600.0
 """Seconds for which what Redis has lost is kept in any case; between them, twice the time to live."""
+_RESTART: Final = 5.0
+"""Seconds that this process may need until it takes heartbeats: it loads what answers when the first one comes."""
 _LATE: Final = 0.05
 """Seconds by which a clock may be off."""
 _REMEMBERED: Final = 1000
@@ -405,7 +407,7 @@ class Registry:
         for entry in self._runtime.registry_entries(Entry):
             entry.seen = 0
             if entry.source == "admin":
-                entry.expires_at = now + entry.ttl
+                entry.expires_at = now + entry.ttl + _RESTART
             if self.wanted(entry.service) == entry.source and self._objection(entry) is None:
                 self.entries[entry.key] = entry
                 self._at.setdefault((entry.service, entry.url), {})[entry.key] = entry
