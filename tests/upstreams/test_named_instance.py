@@ -11,9 +11,10 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 
 from portico.core.errors import UpstreamError
+from portico.core.hosts import is_address
 from portico.upstreams.host_name import HostName
 from portico.upstreams.instance import Address
-from portico.upstreams.named_instance import NamedInstance, is_literal
+from portico.upstreams.named_instance import NamedInstance
 from portico.wire.deadlines import Deadlines
 from portico.wire.http1.client import UpstreamConnection
 from portico.wire.turn import Turn
@@ -203,4 +204,4 @@ def test_one_that_is_full_closes_an_idle_connection_for_a_new_one() -> None:
     ("host", "literal"), [("127.0.0.1", True), ("::1", True), ("localhost", False), ("10.0.0.1.nip.io", False)]
 )
 def test_only_names_are_looked_up(host: str, literal: bool) -> None:
-    assert is_literal(host) == literal
+    assert is_address(host) == literal

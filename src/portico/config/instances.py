@@ -123,11 +123,17 @@ class InstanceSettings(Section):
     @property
     def host(self) -> str:
         """Name or address, an IPv6 address without its brackets; `localhost` behind a unix socket."""
-        return "localhost" if self.socket else urlsplit(self.url).hostname or ""
+        if self.socket:
+            return "localhost"
+        authority = self.url.partition("://")[2]  # in its shortest form, see `instance_url`
+        return authority[1:].partition("]")[0] if authority[0] == "[" else authority.partition(":")[0]
 
     @property
     def port(self) -> int:
-        return 0 if self.socket else urlsplit(self.url).port or _DEFAULT_PORTS[self.scheme]
+        if self.socket:
+            return 0
+        port = self.url.rpartition(":")[2]
+        return int(port) if port.isdecimal() else _DEFAULT_PORTS[self.scheme]
 
     @property
     def authority(self) -> str:

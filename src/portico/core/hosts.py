@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -83,18 +84,25 @@ def web_origin(text: str) -> str:
     return shown
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address and no name; an IPv6 address has no brackets here."""
+    for family in (AF_INET, AF_INET6):
+        try:
+            inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
 def is_internal(host: str) -> bool:
     """Whether a host is named as on a network of one's own: by an address, without a dot, or under `.internal` etc.
 
     An IPv6 address has no brackets here.
     """
     name = host.lower().removesuffix(".")
-    try:
-        ip_address(name)
-    except ValueError:
-        last = name.rpartition(".")[2]
-        return "." not in name or last in _INTERNAL or name.endswith(".home.arpa")
-    return True
+    last = name.rpartition(".")[2]
+    return is_address(name) or "." not in name or last in _INTERNAL or name.endswith(".home.arpa")
 
 
 def is_open_pattern(origin: str) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from portico.core.fields import RESPONSE_NOTED
+from portico.core.hosts import is_address
 from portico.core.questions import Asker
 from portico.net.tls.contexts import client_context
 from portico.policies.asking import AskedSettings
 from portico.upstreams.asker import InstanceAsker
 from portico.upstreams.instance import Address, Instance
-from portico.upstreams.named_instance import NamedInstance, is_literal
+from portico.upstreams.named_instance import NamedInstance
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
 
@@ -29,7 +30,7 @@ def asking(deadlines: Deadlines, turn: Turn, made: Callable[[Instance], None]) -
         host = parts.hostname or ""
         tls = client_context(ca=settings.ca) if parts.scheme == "https" else None
         address = Address(parts.netloc, host, parts.port or _PORTS[parts.scheme], tls=tls)
-        kind = Instance if is_literal(host) else NamedInstance
+        kind = Instance if is_address(host) else NamedInstance
         instance = kind(address, deadlines, turn, RESPONSE_NOTED)
         made(instance)
         return InstanceAsker(instance, settings.timeout)

@@ -18,6 +18,7 @@ from weakref import WeakSet
 from portico.config import Config, InstanceSettings, MaxRequests, ServiceSettings, Upstream
 from portico.core.fields import RESPONSE_NOTED
 from portico.core.found import Found
+from portico.core.hosts import is_address
 from portico.core.overrides import Override
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
@@ -32,7 +33,7 @@ from portico.upstreams.instance import Address, Instance
 from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.latency import Latency
 from portico.upstreams.limit import Limit
-from portico.upstreams.named_instance import NamedInstance, is_literal
+from portico.upstreams.named_instance import NamedInstance
 from portico.upstreams.reachability import Reachability
 from portico.upstreams.service import Service
 from portico.wire.deadlines import Deadlines
@@ -197,7 +198,7 @@ class LiveServices:
                 server_name=upstream.tls.server_name,
                 name=f"unix:{settings.socket}" if settings.socket else "",
             )
-            kind = Instance if settings.socket or is_literal(settings.host) else NamedInstance
+            kind = Instance if settings.socket or is_address(settings.host) else NamedInstance
             instance = kind(address, self._deadlines, self._turn, RESPONSE_NOTED)
             instance.reachability = Reachability(key, settings.url)
             for known in self._current.instances.at(key, settings.url):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from ipaddress import ip_address
 
 from portico.core.errors import UpstreamError
 from portico.upstreams.host_name import HostName
@@ -90,12 +89,3 @@ class NamedInstance(Instance):
             raise UpstreamError("connect_timeout", detail, cause, "dns_timeout") from error
         except OSError as error:
             raise UpstreamError("connect", "the service's name has no address", str(error), "dns_error") from error
-
-
-def is_literal(host: str) -> bool:
-    """Whether a host is an address, so that no look-up is needed."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

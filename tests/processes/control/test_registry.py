@@ -238,3 +238,23 @@ def test_what_changes_is_reported_by_url_and_nothing_else(tmp_path: Path) -> Non
         {"http://j": [Found("http://j")], "http://i": []},
         {"http://h": [Found("http://h", 3)]},
     ]
+
+
+def test_what_is_registered_is_kept_now_and_then_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands, writing all at every change would be all that the process does."""
+    monkeypatch.setattr(registry_module, "_STORE_PAUSE", 1e9)
+
+    async def play() -> None:
+        text = "gateway: {redis_url: redis://h}\nservices: {a: {discover: redis}}"
+        listeners = Listeners(lambda *_: None, lambda: None, lambda name, url: False)
+        registry = Registry(load_text(text, "portico.yaml", {}), Runtime(tmp_path), listeners)
+        for number in range(3):
+            registry.read(f"service:a:{number}", b'{"url": "http://h%d"}' % number, 10)
+            registry.report_now()
+        assert Runtime(tmp_path).found() == {"a": [Found("http://h0")]}
+        registry.close()
+        assert len(Runtime(tmp_path).found()["a"]) == 3
+
+    asyncio.run(play())

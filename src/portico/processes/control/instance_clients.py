@@ -10,10 +10,10 @@ from typing import Final, TypeVar
 import httpx
 
 from portico.config import InstanceSettings, UpstreamTlsSettings
+from portico.core.hosts import is_address
 from portico.net.addresses import Network
 from portico.processes.control.named_check import ask_at_name
 from portico.snapshot.upstream_tls import UpstreamContexts
-from portico.upstreams.named_instance import is_literal
 
 T = TypeVar("T")
 
@@ -107,6 +107,6 @@ async def at_host(
     ask: Callable[[str, float], Awaitable[T]],
 ) -> T:
     """What `ask` returns for the host of an instance, or for an address of it where only some are allowed."""
-    if named is None or is_literal(instance.host):
+    if named is None or is_address(instance.host):
         return await ask(instance.host, seconds)
     return await ask_at_name(instance.host, named, seconds, ask)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
+from portico.core.hosts import is_address
 from portico.net.addresses import Network
 from portico.net.tls.causes import reason_of
 from portico.net.tls.certificates import CertificateError
@@ -18,7 +19,6 @@ from portico.processes.control.punctuality import Punctuality
 from portico.processes.control.status_request import status_at, status_of
 from portico.snapshot.upstream_tls import UpstreamContexts
 from portico.upstreams.host_name import look_up
-from portico.upstreams.named_instance import is_literal
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ async def _at_host(
     `ask` is given how many seconds that may take, None where there is no other one to try.
     """
     host, end = instance.host, time.monotonic() + seconds
-    if is_literal(host):
+    if is_address(host):
         return await ask(host, None)
     if named is not None:
         return await ask_at_name(host, named, seconds, ask)

@@ -25,12 +25,16 @@ logger: Final = logging.getLogger("portico.registry")
 
 _GATHER: Final = 0.05
 """Seconds for which changes are gathered before they are reported."""
+_STORE_PAUSE: Final = 20
+"""How many times as long as it took to store what is registered it is not stored again: 5 % of the time at most."""
 _MOST_INSTANCES: Final = 10_000
 """Of all services together."""
 _TOO_MANY: Final = f"there are {_MOST_INSTANCES} instances already"
 _GRACE_LEAST: Final = 30.0
 _GRACE_MOST: Final = 600.0
 """Seconds for which what Redis has lost is kept in any case; between them, twice the time to live."""
+_RESTART: Final = 5.0
+"""Seconds that this process may need until it takes heartbeats: it loads what answers when the first one comes."""
 _LATE: Final = 0.05
 """Seconds by which a clock may be off."""
 _REMEMBERED: Final = 1000
@@ -74,6 +78,9 @@ class Registry:
         self._changed: dict[str, dict[str, None]] = {}
         """The URLs at which something may have changed, by service."""
         self._flush: asyncio.TimerHandle | None = None
+        self._storing: asyncio.TimerHandle | None = None
+        self._store_from = 0.0
+        """From when on it may be stored again."""
         self._timed: set[str] = set()
         """The keys of instances that end by the clock of this process: those that are kept here, and lost ones."""
         self._complaints: dict[str, str] = {}
@@ -259,6 +266,9 @@ class Registry:
         """Report nothing any more."""
         if self._flush is not None:
             self._flush.cancel()
+        if self._storing is not None:
+            self._storing.cancel()
+            self._store_now()
 
     # ---- internals
 
@@ -348,11 +358,28 @@ class Registry:
                 self._changed.setdefault(name, {}).update(urls)  # reported with the next change of any
                 continue
             self._note_reported(name, news)
+        self._store()
+        self._see_services()
+
+    def _store(self) -> None:
+        """Keep what is registered for processes that start later: of thousands, not after every change."""
+        if self._storing is not None:
+            return
+        pause = self._store_from - time.monotonic()
+        if pause > 0:
+            self._storing = asyncio.get_running_loop().call_later(pause, self._store_now)
+        else:
+            self._store_now()
+
+    def _store_now(self) -> None:
+        self._storing = None
+        began = time.monotonic()
         try:
             self._runtime.store_registry(self.found(), list(self.entries.values()))
         except OSError:  # a full disk is no reason to keep services out
             logger.exception("registrations could not be kept for processes that start later")
-        self._see_services()
+        ended = time.monotonic()
+        self._store_from = ended + _STORE_PAUSE * (ended - began)
 
     def _found_at(self, service: str, url: str) -> list[Found]:
         """What is registered at a URL, in the order in which it counts."""
@@ -380,7 +407,7 @@ class Registry:
         for entry in self._runtime.registry_entries(Entry):
             entry.seen = 0
             if entry.source == "admin":
-                entry.expires_at = now + entry.ttl
+                entry.expires_at = now + entry.ttl + _RESTART
             if self.wanted(entry.service) == entry.source and self._objection(entry) is None:
                 self.entries[entry.key] = entry
                 self._at.setdefault((entry.service, entry.url), {})[entry.key] = entry
