@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from portico.core.errors import Refusal
 from portico.core.slices import at_once
 from portico.policies import limit_report
 from portico.policies.counters.buckets import TokenBuckets
+from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.limit_report import Listed, reported, reset
 from portico.policies.measures import Measure, Rate
 from portico.policies.own_measures import OwnMeasures
+from portico.policies.peeked import PeekedState
 from portico.policies.policy import Context, Policy, State
 from portico.policies.rate_limit import RateLimit, RateLimitSettings, build_after_auth
 
@@ -79,6 +82,27 @@ def test_what_was_counted_outlives_snapshots_in_which_nobody_came(settings: Rate
     state.sweep()
     assert admitted(policy, "ann", 9) == 0
     assert admitted(policy, "bob", 9) == 4, "who has the same numbers counts separately"
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_who_explains_what_would_be_takes_nothing(is_shared: bool, tmp_path: Path) -> None:
+    table = None
+    if is_shared:
+        table = BucketTable(64)
+        table.open(tmp_path)
+    numbers = OwnNumbers({"ann": {"burst": 4, "requests_per_minute": 0.001}})
+
+    def built(state: State) -> Policy:
+        policy = build_after_auth(BY_CONSUMER, Context("gateway", state, numbers, table=table))
+        assert policy is not None
+        return policy
+
+    state = State()
+    assert admitted(built(state), "ann", 1) == 1
+    assert passes(built(PeekedState(state, lambda *_: None)), "ann")
+    assert admitted(built(PeekedState(state, lambda *_: None)), "ann", 9) >= 3
+    assert admitted(built(state), "ann", 9) == 3
+    assert not passes(built(PeekedState(state, lambda *_: None)), "ann")
 
 
 def test_other_numbers_begin_anew() -> None:

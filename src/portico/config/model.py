@@ -360,6 +360,7 @@ class Config(Section):
             yield from service.instances or ()
         yield from self.consumers
         yield from self.consumer_directory
+        yield from self.consumer_rates.values()
         yield from self.routes
         yield from self.all_routes
         yield from (self._tree.get("services") or {}).values()

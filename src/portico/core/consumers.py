@@ -45,6 +45,10 @@ class OwnNumbers(dict[str, Numbers]):
             self._examples.setdefault(_keys(numbers), numbers)
         self[name] = shared
 
+    def end(self) -> None:
+        """No more will come: what finds those with the same numbers is let go."""
+        self._alike = {}
+
     @property
     def examples(self) -> Iterable[Numbers]:
         """One of each kind: those of the others have the same keys."""
@@ -94,6 +98,7 @@ class Consumers:
                 self.numbers.add(each.name, numbers)
             yield
         self.digest = digest.digest()
+        self.numbers.end()
 
     def find(self, name: str) -> Consumer | None:
         """The consumer of a name."""

@@ -424,7 +424,8 @@ class _OwnMaker:
         prefix = f"{rate!r}:{burst} "
         if self._table is None:
             return TokenBuckets(rate, burst, store=self._rates, prefix=prefix)
-        return SharedBuckets(self._table, f"{self._limit}:{rate:g}:{burst}", rate, burst, self._rates, prefix)
+        buckets: Buckets = self._rates.buckets(f"{self._limit}:{rate:g}:{burst}", rate, burst, prefix)
+        return buckets
 
     def _told(self, kind: str) -> tuple[tuple[str, str], Kind, Asked, Callable[[str], bytes]]:
         return self._names[kind], *self._marks, partial(any_redis_key, self._names[kind])

@@ -135,9 +135,18 @@ class Slots:
             if names[slot] == name:
                 yield key, moments[slot]
 
+    def buckets(self, limit: str, requests_per_minute: float, burst: int, prefix: str) -> Buckets:
+        """Buckets of some clients of a limit, which are known by a prefix here."""
+        return SharedBuckets(self.table, limit, requests_per_minute, burst, self, prefix)
+
     def peek(self) -> Slots:
-        """The same, for whoever takes nothing."""
-        return self
+        """The same, for whoever asks what is in buckets: nothing is taken of any."""
+        return _PeekedSlots(self.table)
+
+
+class _PeekedSlots(Slots):
+    def buckets(self, limit: str, requests_per_minute: float, burst: int, prefix: str) -> Buckets:
+        return super().buckets(limit, requests_per_minute, burst, prefix).peek()
 
 
 class SharedBuckets(Buckets):
