@@ -42,13 +42,13 @@ def run_quickly(arguments: Sequence[str]) -> None:
     os.environ.update({name: value for name, value in written.variables if value})  # there, they outlast reloads
     try:
         found = _loaded(path)
-    except KeyboardInterrupt:
-        sys.exit("Aborted.")
-    if not found:
-        return
-    from portico.cli.serving import serve
+        if not found:
+            return
+        from portico.cli.serving import serve
 
-    serve(lambda: (found.pop(), path, ""), reload=written.reload, has_port=bool(written.port))
+        serve(lambda: (found.pop(), path, ""), reload=written.reload, has_port=bool(written.port))
+    except KeyboardInterrupt:  # before the supervisor has begun, which takes it for a signal to stop
+        sys.exit("Aborted.")
     sys.exit()
 
 
@@ -64,7 +64,7 @@ def _read(arguments: Sequence[str]) -> _Written | None:
         name, equals, value = argument.partition("=")
         if argument == "--reload":
             written.reload = True
-        elif name in _OPTIONS and (equals or left):
+        elif name in _OPTIONS and (left if not equals else name.startswith("--")):
             value = value if equals else left.pop(0)
             if not value or value.startswith("-") or getattr(written, _OPTIONS[name]):
                 return None
