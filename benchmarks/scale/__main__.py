@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.machine import facts
-from benchmarks.scale import instances, people, processes, registry, routes
+from benchmarks.scale import instances, people, processes, registry, routes, started
 from benchmarks.scale.build import OLD, Build, old, present
 from benchmarks.scale.row import Measured, Result, Row, as_table
 from support.commands import run
@@ -24,6 +24,7 @@ ROWS: Final[Sequence[Row]] = (
     *routes.ROWS,
     *people.ROWS,
     *processes.ROWS,
+    *started.ROWS,
 )
 
 

@@ -58,7 +58,13 @@ def test_a_variable_names_the_file(served: list[tuple[Any, ...]]) -> None:
     "arguments",
     [
         *(["--help"], ["--resume"], ["--nothing"], ["--"], [""], ["--host"], ["--host", "--reload"], ["--host="]),
-        *(["a.yaml", "b.yaml"], ["edge.yaml", "-c", "edge.yaml"], ["--port", "1", "--port", "2"], ["--reload=1"]),
+        *(
+            ["a.yaml", "b.yaml"],
+            ["edge.yaml", "-c", "edge.yaml"],
+            ["--port", "1", "--port", "2"],
+            ["--reload=1"],
+            ["-c=edge.yaml"],
+        ),
         *(["missing.yaml"], ["wrong.yaml"], ["plugins.yaml"], ["--port", "none"], ["--host", "no host"]),
     ],
 )

@@ -39,6 +39,14 @@ def resident(pid: int) -> int:
     return status_bytes(pid, "VmRSS")
 
 
+def proportional(pid: int) -> int:
+    """The same with each page that processes share divided among them (man 5 proc: smaps_rollup), so that the sum over
+    all of them is what they take together.
+    """
+    found = re.search(r"Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    return int(found[1]) * 1024 if found is not None else 0
+
+
 def status_bytes(pid: int, name: str) -> int:
     """A size that the process's status has under this name."""
     found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())

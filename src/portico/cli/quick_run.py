@@ -44,14 +44,14 @@ def run_quickly(arguments: Sequence[str]) -> None:
     gc.disable()  # until the supervisor starts the others: nothing of a configuration is garbage until it lets go of it
     try:
         found = _loaded(path)
-    except KeyboardInterrupt:
-        sys.exit("Aborted.")
-    if not found:
-        gc.enable()
-        return
-    from portico.cli.serving import serve
+        if not found:
+            gc.enable()
+            return
+        from portico.cli.serving import serve
 
-    serve(lambda: (found.pop(), path, ""), reload=written.reload, has_port=bool(written.port))
+        serve(lambda: (found.pop(), path, ""), reload=written.reload, has_port=bool(written.port))
+    except KeyboardInterrupt:  # before the supervisor has begun, which takes it for a signal to stop
+        sys.exit("Aborted.")
     sys.exit()
 
 
@@ -67,7 +67,7 @@ def _read(arguments: Sequence[str]) -> _Written | None:
         name, equals, value = argument.partition("=")
         if argument == "--reload":
             written.reload = True
-        elif name in _OPTIONS and (equals or left):
+        elif name in _OPTIONS and (left if not equals else name.startswith("--")):
             value = value if equals else left.pop(0)
             if not value or value.startswith("-") or getattr(written, _OPTIONS[name]):
                 return None
