@@ -12,15 +12,17 @@ from benchmarks.peer import (
     BULK,
     DUTIES_OF_POLICIES,
     DUTIES_OF_TOKENS,
+    PARTS,
     PLAIN,
     POLICIES,
     ROUTES,
     TLS,
     TOKENS,
     WEBSOCKET,
+    Duty,
     Peer,
 )
-from benchmarks.request import SECRET
+from benchmarks.request import SECRET, TENANT
 from benchmarks.tokens import key_set
 from support.envoy import envoy_program
 from support.site import Site, output_of
@@ -73,6 +75,16 @@ def _with_policies(site: Site) -> list[str]:
 
 def _plain(site: Site) -> list[str]:
     return _command(site, [_route("/api/bench/")])
+
+
+def _marking(site: Site) -> list[str]:
+    return _command(site, [_route("/api/bench/") | {"request_headers_to_add": [_field("X-Tenant", TENANT)]}])
+
+
+def _hook(site: Site) -> list[str]:
+    code = f'function envoy_on_request(handle) handle:headers():replace("X-Tenant", "{TENANT}") end'
+    hook = _filter("lua", "Lua", {"default_source_code": {"inline_string": code}})
+    return _command(site, [_route("/api/bench/")], {"http_filters": [hook, _router()]})
 
 
 def _tokens(site: Site) -> list[str]:
@@ -227,9 +239,14 @@ PEERS = (
         duties=DUTIES_OF_TOKENS,
     ),
     *(
+        Peer(name, PARTS, _version, _INSTALL, configure, duties=frozenset({Duty.REUSE, Duty.MARK}))
+        for name, configure in (("envoy, header rule", _marking), ("envoy, hook", _hook))
+    ),
+    *(
         Peer("envoy", stack, _version, _INSTALL, configure)
         for stack, configure in (
             (PLAIN, _plain),
+            (PARTS, _plain),
             (BULK, _plain),
             (ROUTES, _routes),
             (TLS, _tls),
