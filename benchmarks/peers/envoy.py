@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.certificate import certificate
 from benchmarks.peer import (
     BULK,
+    COMPRESS,
     DUTIES_OF_POLICIES,
     DUTIES_OF_TOKENS,
     PARTS,
@@ -22,7 +23,7 @@ from benchmarks.peer import (
     Duty,
     Peer,
 )
-from benchmarks.request import SECRET, TENANT
+from benchmarks.request import GZIP_LEVEL, SECRET, TENANT
 from benchmarks.tokens import key_set
 from support.envoy import envoy_program
 from support.site import Site, output_of
@@ -85,6 +86,19 @@ def _hook(site: Site) -> list[str]:
     code = f'function envoy_on_request(handle) handle:headers():replace("X-Tenant", "{TENANT}") end'
     hook = _filter("lua", "Lua", {"default_source_code": {"inline_string": code}})
     return _command(site, [_route("/api/bench/")], {"http_filters": [hook, _router()]})
+
+
+def _compressing(site: Site) -> list[str]:
+    gzip = {
+        "@type": f"{_TYPES}.compression.gzip.compressor.v3.Gzip",
+        "compression_level": f"COMPRESSION_LEVEL_{GZIP_LEVEL}",
+    }
+    settings = {
+        "response_direction_config": {"common_config": {"content_type": ["application/json"]}},
+        "compressor_library": {"name": "gzip", "typed_config": gzip},
+    }
+    filters = [_filter("compressor", "Compressor", settings), _router()]
+    return _command(site, [_route("/api/bench/")], {"http_filters": filters})
 
 
 def _tokens(site: Site) -> list[str]:
@@ -238,6 +252,7 @@ PEERS = (
         _tokens,
         duties=DUTIES_OF_TOKENS,
     ),
+    Peer("envoy", COMPRESS, _version, _INSTALL, _compressing, duties=frozenset({Duty.REUSE, Duty.COMPRESS})),
     *(
         Peer(name, PARTS, _version, _INSTALL, configure, duties=frozenset({Duty.REUSE, Duty.MARK}))
         for name, configure in (("envoy, header rule", _marking), ("envoy, hook", _hook))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.certificate import certificate
 from benchmarks.peer import (
     BULK,
+    COMPRESS,
     DUTIES_OF_POLICIES,
     DUTIES_OF_TOKENS,
     PARTS,
@@ -86,6 +87,11 @@ def _tokens(site: Site) -> list[str]:
     return _command(site, routing=_TOKENS.format(secret=SECRET, key=key))
 
 
+def _compressing(site: Site) -> list[str]:
+    rules = "    compression algo gzip\n    compression type application/json"
+    return _command(site, tuning="    tune.bufsize 65536", routing=rules)
+
+
 def _tls(site: Site) -> list[str]:
     return _command(site, bind=f" ssl crt {certificate(site)}")
 
@@ -108,6 +114,7 @@ PEERS = (
         duties=DUTIES_OF_POLICIES,
         access_log="access.log",
     ),
+    Peer("haproxy", COMPRESS, version, _INSTALL, _compressing, duties=frozenset({Duty.REUSE, Duty.COMPRESS})),
     Peer("haproxy", TOKENS, version, _INSTALL, _tokens, duties=DUTIES_OF_TOKENS),
     *(
         Peer(name, PARTS, version, _INSTALL, configure, duties=frozenset({Duty.REUSE, Duty.MARK}))
