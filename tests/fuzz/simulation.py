@@ -30,7 +30,8 @@ from portico.upstreams.instance import Instance
 from portico.wire import turn
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
-from portico.wire.http1.forms import Forms
+from portico.wire.http1 import response_heads
+from portico.wire.http1.request_forms import RequestForms
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
 
@@ -154,7 +155,8 @@ class Simulation:
         written: Any = {"body_size": 1 << 20, **self.case.limits}
         limits = Limits(**written)
         self.server = HttpServer(self.gateway, limits, self.deadlines, self.together, loop, REQUEST_DROP, PASSES)
-        self.server.forms = Forms(often=1, pause=0.0)
+        self.server.forms = RequestForms(often=1, pause=0.0)
+        response_heads._FORMS.table.often, response_heads._FORMS.table.pause = 1, 0.0
         for text in self.case.clients:
             self.connect(self.case.pieces(text.encode("latin-1")))
 

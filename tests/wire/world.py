@@ -15,7 +15,8 @@ from portico.core.messages import RequestHead, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.client import UpstreamConnection
-from portico.wire.http1.forms import Forms
+from portico.wire.http1.request_forms import RequestForms
+from portico.wire.http1.response_forms import ResponseForms
 from portico.wire.http1.response_heads import ResponseHeads
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
@@ -277,7 +278,7 @@ class ServerWorld:
         self.turn = Turn(self.loop.as_loop())
         self.deadlines = Deadlines(self.loop.as_loop(), self.turn)
         self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.turn, self.loop.as_loop())
-        self.server.forms = Forms(often=1, pause=0.0)
+        self.server.forms = RequestForms(often=1, pause=0.0)
         self.wires = [self.connect() for _ in range(connections)]
         self.wire = self.wires[0]
 
@@ -411,7 +412,8 @@ class UpstreamWorld:
         self.loop = FakeLoop()
         turn = Turn(self.loop.as_loop())
         self.deadlines = Deadlines(self.loop.as_loop(), turn)
-        self.connection = UpstreamConnection(self.deadlines, turn, ResponseHeads() if heads is None else heads)
+        heads = ResponseHeads(forms=ResponseForms(often=1, pause=0.0)) if heads is None else heads
+        self.connection = UpstreamConnection(self.deadlines, turn, heads)
         self.wire = Wire(self.loop, self.connection)
 
     def start(self, method: bytes = b"GET", chunked: bool = False, body_done: bool = True) -> Answered:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 from rich.table import Table
 
-from portico.cli.configured import load, named_file, with_plugins
+from portico.cli.configured import load_for_good, named_file, with_plugins
 from portico.cli.console import cell, count, out, print_table, say
 from portico.cli.options import ConfigOption, FileArgument
 from portico.cli.verdicts import INVALID, Form, Severity, Verdict, report, severities, verdict
@@ -47,10 +47,10 @@ def check(
 
     named = named_file(context, file, config)
     if form is Form.TEXT:  # whose messages say more of where the file was named
-        loaded, path = load(named)
+        loaded, path = load_for_good(named)
         with_plugins(loaded)
     else:
-        loaded, path = load(named, failed=failed)
+        loaded, path = load_for_good(named, failed=failed)
         with_plugins(loaded, failed)
     verdicts = [each for each in _verdicts(loaded, counts_as) if each.severity is not Severity.OFF]
     report(verdicts, form)
@@ -97,7 +97,7 @@ def routes(context: typer.Context, file: FileArgument = None, config: ConfigOpti
     """List every route with its service and its policies."""
     from portico.cli.routes import columns, rows
 
-    loaded, _ = load(named_file(context, file, config))
+    loaded, _ = load_for_good(named_file(context, file, config))
     table = Table(*columns(loaded), box=None, pad_edge=False)
     for cells in rows(loaded):
         table.add_row(*map(cell, cells))

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 
@@ -59,6 +59,22 @@ def load(
             failed(problems)
         fail("\n".join(map(str, problems)))
     return loaded, path
+
+
+def load_for_good(
+    config: Path | None, *, failed: Callable[[Sequence[Problem]], NoReturn] | None = None
+) -> tuple[Config, Path | None]:
+    """The same for a command that does no more than look at it, and ends: it is freed with the process."""
+    from portico.core.slices import without_collections
+
+    with without_collections():
+        loaded, path = load(config, failed=failed)
+    lasting[:] = [loaded]
+    return loaded, path
+
+
+lasting: Final[list[Config]] = []
+"""What was loaded for good: to free 50,000 routes one by one takes half a second."""
 
 
 def usable(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from typing import Annotated, Any, Final
 
@@ -16,6 +18,7 @@ from portico.cli.begin import init, plugin
 from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.check import check, routes, schema
+from portico.cli.configured import lasting
 from portico.cli.dump import dump
 from portico.cli.explain import explain
 from portico.cli.history import history
@@ -136,4 +139,17 @@ def main() -> None:
     """Run the command that the command line names."""
     if path := os.environ.get("PORTICO_CONFIG"):
         os.environ["PORTICO_CONFIG"] = path[:-2] if path.endswith("\r\n") else path.removesuffix("\n")
-    app(prog_name="portico")
+    try:
+        app(prog_name="portico")
+    except SystemExit as end:
+        _end_at_once(end.code)
+        raise
+
+
+def _end_at_once(code: object) -> None:
+    """End the process without freeing a large configuration, unless what was printed cannot be written."""
+    if lasting and isinstance(code, int | None):
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code or 0)

@@ -23,6 +23,7 @@ from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
 from portico.config.passing import (
     dump_config,
+    forgetting_written,
     gateway_of,
     load_dumped,
     loading,
@@ -106,6 +107,7 @@ __all__ = [
     "dump_config",
     "expired_certificates",
     "file_problems",
+    "forgetting_written",
     "gateway_of",
     "hosts_in_words",
     "included_files",

@@ -190,7 +190,6 @@ class _Composer:
         self.anchors: dict[str, Node] = {}
         self.unfinished: set[str] = set()
         self.root: Node | None = None
-        self.count = 0
 
     def compose(self, text: str) -> Node:
         try:
@@ -231,29 +230,32 @@ class _Composer:
         mark = event.start_mark
         return ConfigError([Problem(self.filename, mark.line + 1, mark.column + 1, "", message)])
 
-    def _node(self, event: Any, content: Any) -> Node:
-        if event.tag is not None and event.tag not in _TAGS:
+    def _check_tag(self, event: Any) -> None:
+        if event.tag not in _TAGS:
             raise self._error(event, f"the tag {event.tag} is not supported")
-        self.count += 1
-        if self.count > MAX_VALUES:
-            raise self._too_many(event)
-        mark = event.start_mark
-        return Node(mark.line + 1, mark.column + 1, content)
-
-    def _too_many(self, event: Any) -> ConfigError:
-        return self._error(event, f"the file holds more than {MAX_VALUES:,} values")
 
     def _scalar(self, event: Any) -> None:
-        text = event.value
-        node = self._node(event, text if text.isascii() else text.translate(self.placeholders))
-        node.start, node.end = event.start_mark.index, event.end_mark.index
-        node.plain = event.implicit[0] or (event.tag is not None and event.tag.endswith(_OF_PLAIN))
+        text, tag, mark = event.value, event.tag, event.start_mark
+        if not text.isascii():
+            text = text.translate(self.placeholders)
+        plain = event.implicit[0]
+        if tag is not None:
+            self._check_tag(event)
+            plain = plain or tag.endswith(_OF_PLAIN)
+        if event.anchor is None and self.open:
+            parent = self.open[-1]
+            if parent.key is None and type(parent.node.content) is dict:
+                parent.key = text, mark.line + 1, mark.column + 1, plain and text == "<<"
+                return
+        node = Node(mark.line + 1, mark.column + 1, text, plain, 1, 1, mark.index, event.end_mark.index)
         if event.anchor:
             self.anchors[event.anchor] = node
         self._add(node, event)
 
     def _start(self, event: Any) -> None:
-        node = self._node(event, {} if isinstance(event, yaml.MappingStartEvent) else [])
+        self._check_tag(event)
+        mark = event.start_mark
+        node = Node(mark.line + 1, mark.column + 1, {} if isinstance(event, yaml.MappingStartEvent) else [])
         if len(self.open) >= MAX_DEPTH:
             raise self._error(event, f"nested more than {MAX_DEPTH} deep")
         if event.anchor:
@@ -283,34 +285,35 @@ class _Composer:
         if not self.open:
             self.root = node
             return
-        parent = self.open[-1]
-        into = parent.node.content
+        opened = self.open[-1]
+        parent = opened.node
+        into = parent.content
         if type(into) is list:
             into.append(node)
         elif type(into) is dict:
-            if parent.key is None:
-                parent.key = self._key(node)
+            if opened.key is None:
+                opened.key = self._key(node)
                 return
-            self._entry(parent, into, node)
-            parent.key = None
-        self._grow(parent.node, node, event)
+            name, line, column, is_merge = opened.key
+            opened.key = None
+            if is_merge:
+                opened.merges += node.content if isinstance(node.content, list) else [node]
+            elif name in into:
+                message = f'the key "{name}" is written twice; it is on line {into[name].line} already'
+                raise ConfigError([Problem(self.filename, line, column, "", message)])
+            else:
+                into[name] = Entry(line, column, node)
+        parent.size += node.size
+        if parent.height <= node.height:
+            parent.height = node.height + 1
+        if parent.size > MAX_VALUES:
+            raise self._error(event, f"the file holds more than {MAX_VALUES:,} values")
 
     def _key(self, node: Node) -> tuple[str, int, int, bool]:
         if not isinstance(node.content, str):
             message = "a key has to be a word, not a list or a mapping"
             raise ConfigError([Problem(self.filename, node.line, node.column, "", message)])
         return node.content, node.line, node.column, node.plain and node.content == "<<"
-
-    def _entry(self, parent: _Open, entries: dict[str, Entry], node: Node) -> None:
-        name, line, column, merge = parent.key or ("", 0, 0, False)
-        if merge:
-            parent.merges += node.content if isinstance(node.content, list) else [node]
-        elif name in entries:
-            first = entries[name].line
-            message = f'the key "{name}" is written twice; it is on line {first} already'
-            raise ConfigError([Problem(self.filename, line, column, "", message)])
-        else:
-            entries[name] = Entry(line, column, node)
 
     def _merge(self, done: _Open) -> None:
         entries = done.node.content
@@ -322,13 +325,6 @@ class _Composer:
             for name, entry in source.content.items():
                 if name not in entries:
                     entries[name] = Entry(entry.line, entry.column, entry.value, merged=True)
-
-    def _grow(self, parent: Node, child: Node, event: Any) -> None:
-        parent.size += child.size
-        if parent.height <= child.height:
-            parent.height = child.height + 1
-        if parent.size > MAX_VALUES:
-            raise self._too_many(event)
 
 
 _HANDLERS: Final[dict[type[Any], Callable[[_Composer, Any], None]]] = {

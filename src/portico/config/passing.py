@@ -161,6 +161,18 @@ def _consumers(
             yield consumer
 
 
+def forgetting_written(config: Config) -> Steps[None]:
+    """Have a configuration that was loaded here forget what its routes were written as, half of what they take.
+
+    They are resolved, and who only serves by it needs no more.
+    """
+    written = [*config.routes, *(config._tree.pop("routes", None) or ())]
+    config.__dict__["routes"] = ()
+    while written:
+        written.pop()
+        yield
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()

@@ -150,8 +150,7 @@ class RouteSettings(Many):
     @property
     def targets(self) -> tuple[tuple[str, str | None], ...]:
         """The services that it leads to, with the versions that it names."""
-        choice = self.choice
-        if choice is not None:
+        if (self.split or self.canary is not None) and (choice := self.choice) is not None:
             return tuple((side.service, side.version) for side in choice.sides)
         return () if self.service is None else ((self.service, self.version),)
 

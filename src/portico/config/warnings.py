@@ -48,9 +48,17 @@ def warnings_for(config: Config) -> list[Problem]:
     return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
+def _by_policies(config: Config) -> list[ResolvedRoute]:
+    """A route for each set of policies, the first that has it: what is to be said of these is said once."""
+    first: dict[int, ResolvedRoute] = {}
+    for route in config.all_routes:
+        first.setdefault(id(route.policies), route)
+    return [*first.values()]
+
+
 def _endless_tokens(config: Config) -> Iterator[Finding]:
     """`require_expiry: false` is a decision: no warning."""
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("auth", (None, ""))
         jwt = settings.jwt if isinstance(settings, AuthSettings) else None
         if jwt is not None and "require_expiry" not in jwt.model_fields_set and not jwt.lets_tokens_end:
@@ -60,7 +68,7 @@ def _endless_tokens(config: Config) -> Iterator[Finding]:
 
 def _keyless(config: Config) -> Iterator[Finding]:
     """API keys are those of consumers: without one nobody is admitted by them."""
-    for route in config.all_routes if not config.consumers else ():
+    for route in _by_policies(config) if not config.consumers else ():
         settings, scope = route.policies.get("auth", (None, ""))
         if isinstance(settings, AuthSettings) and settings.api_key is not None:
             message = "no key can be made, for there are no consumers: write consumers: [{name: shop}]"
@@ -68,7 +76,7 @@ def _keyless(config: Config) -> Iterator[Finding]:
 
 
 def _open_credentials(config: Config) -> Iterator[Finding]:
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("cors", (None, ""))
         if isinstance(settings, CorsSettings) and settings.allow_credentials and "*" in settings.allow_origins:
             path = (*scope_path(route, scope), "cors", "allow_credentials")
@@ -76,7 +84,7 @@ def _open_credentials(config: Config) -> Iterator[Finding]:
 
 
 def _open_origins(config: Config) -> Iterator[Finding]:
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("cors", (None, ""))
         for origin in settings.allow_origins if isinstance(settings, CorsSettings) else ():
             if is_open_pattern(origin):
@@ -86,7 +94,7 @@ def _open_origins(config: Config) -> Iterator[Finding]:
 
 def _unlimited(config: Config) -> Iterator[Finding]:
     """`rate_limit: false` is a decision: no warning where it holds."""
-    limits = [limit for route in config.all_routes for limit in _limits(route)]
+    limits = [limit for route in _by_policies(config) for limit in _limits(route)]
     if limits and not any(limit.enforce for limit in limits):
         yield Finding(("policies", "rate_limit"), "no rate limit is enforced: each has enforce: false, and only counts")
     if limits:
@@ -143,9 +151,9 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
 def _nameless(config: Config) -> Iterator[Finding]:
     """Fields of headers that name a consumer, where none of the routes that they hold for has one."""
     guarded = {
-        route.policies["headers"][1] for route in config.all_routes if {"auth", "headers"} <= set(route.policies)
+        route.policies["headers"][1] for route in _by_policies(config) if {"auth", "headers"} <= set(route.policies)
     }
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("headers", (None, ""))
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
@@ -155,9 +163,9 @@ def _nameless(config: Config) -> Iterator[Finding]:
 def _never_known(config: Config) -> Iterator[Finding]:
     """Rules for consumers, where none of the routes that they hold for has one."""
     guarded = {
-        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+        route.policies["transform"][1] for route in _by_policies(config) if {"auth", "transform"} <= set(route.policies)
     }
-    for route in config.all_routes:
+    for route in _by_policies(config):
         settings, scope = route.policies.get("transform", (None, ""))
         if not isinstance(settings, TransformSettings) or scope in guarded:
             continue
@@ -169,7 +177,7 @@ def _never_known(config: Config) -> Iterator[Finding]:
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
     """Services hold identity keys: one that is a key for tokens too would let them sign tokens."""
-    for route in config.all_routes:
+    for route in _by_policies(config):
         signed, scope = route.policies.get("identity", (None, ""))
         auth, _ = route.policies.get("auth", (None, ""))
         jwt = auth.jwt if isinstance(auth, AuthSettings) else None
@@ -180,7 +188,7 @@ def _shared_keys(config: Config) -> Iterator[Finding]:
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
     gateway, consumers = config.gateway, config.consumer_rates
-    limits = (route.policies["rate_limit"][0] for route in config.all_routes if "rate_limit" in route.policies)
+    limits = (route.policies["rate_limit"][0] for route in _by_policies(config) if "rate_limit" in route.policies)
     remedy = _missing_redis(gateway)
     if not remedy or not any(needs_redis(each, consumers) for each in limits):
         return

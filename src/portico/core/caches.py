@@ -54,3 +54,13 @@ def aging(now: float) -> Steps[None]:
     for function in list(_functions):
         function.cache_clear()
         yield
+
+
+def forget_results() -> None:
+    """Have all `remembered` functions forget, after a reload above all.
+
+    A thousand small results, made while thousands of routes were, are all over the memory of those, none of which can
+    go back to the kernel then.
+    """
+    for function in list(_functions):
+        function.cache_clear()

@@ -15,6 +15,9 @@ _KEPT: Final = 16 * 1024 * 1024
 """Free bytes at the end of the heap before any are returned to the kernel."""
 _APART: Final = 1024 * 1024
 """Size in bytes from which a block is not part of the heap."""
+_library: Final = ctypes.CDLL(None)
+_malloc_trim: Final = getattr(_library, "malloc_trim", None)  # other C libraries than glibc do without
+_mallopt: Final = getattr(_library, "mallopt", None)
 _clear_attributes: Final[Callable[[], None]] = (
     getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache  # the latter until Python 3.12
 )
@@ -29,9 +32,8 @@ def trim() -> None:
     """
     _clear_attributes()
     gc.collect()
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(0)
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 def collect_settled() -> None:
@@ -51,7 +53,6 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries than glibc do without
-    if mallopt is not None:
-        mallopt(_TRIM_THRESHOLD, _KEPT)
-        mallopt(_MMAP_THRESHOLD, _APART)
+    if _mallopt is not None:
+        _mallopt(_TRIM_THRESHOLD, _KEPT)
+        _mallopt(_MMAP_THRESHOLD, _APART)

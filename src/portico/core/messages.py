@@ -8,12 +8,17 @@ from operator import not_
 from re import Match
 from typing import Any, Final, Self
 
+from portico.core.fields import REWRITTEN
+
 CHUNKED: Final = -1
 """Body framing: chunked transfer coding. A framing of 0 or more is the body's length in bytes."""
 UNTIL_CLOSE: Final = -2
 """Body framing: the body ends with the connection; only responses may do that."""
 TUNNEL: Final = -3
 """Body framing of a 101: both sides now speak another protocol, whose bytes pass unchanged."""
+
+WITHOUT_LENGTH: Final = (101, 204)
+"""Statuses of responses that may not have a Content-Length (RFC 9110, section 8.6)."""
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"QUERY", b"PUT", b"DELETE"})
 """Methods that may be sent again after a failure (RFC 9110, section 9.2.2; RFC 10008, section 2)."""
@@ -314,3 +319,9 @@ class ResponseHead:
     keep_alive_timeout: float | None
     """Seconds that the sender says it keeps an idle connection (`Keep-Alive: timeout=5`)."""
     hop_by_hop: frozenset[bytes]
+
+
+def passes_unchanged(head: ResponseHead) -> bool:
+    """Whether the lines of a response pass on as they are, but for those in `RESPONSE_DROP`, whoever gets them."""
+    is_free = not head.hop_by_hop and head.status not in WITHOUT_LENGTH and head.noted.isdisjoint(REWRITTEN)
+    return is_free and b"date" in head.fields.names

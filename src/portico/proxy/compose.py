@@ -10,7 +10,15 @@ from typing import Final
 from portico.core.caches import remembered
 from portico.core.exchange import Exchange
 from portico.core.fields import REPORTED, RESPONSE_DROP, REWRITTEN
-from portico.core.messages import CHUNKED, Fields, RequestHead, ResponseHead, where_absent
+from portico.core.messages import (
+    CHUNKED,
+    WITHOUT_LENGTH,
+    Fields,
+    RequestHead,
+    ResponseHead,
+    passes_unchanged,
+    where_absent,
+)
 from portico.policies.headers import RequestChanges, ResponseChanges
 from portico.proxy.answer import date_line
 from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
@@ -22,8 +30,6 @@ HEAD_END: Final = b"\r\n\r\n"
 """What follows the last line of a head."""
 _HOST_LINE: Final = b" HTTP/1.1\r\nHost: %b\r\n"
 LENGTH: Final = frozenset({b"content-length"})
-_BODILESS: Final = (101, 204)
-"""Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 _SERVER_TIMING: Final = b"server-timing"
@@ -196,12 +202,12 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
     drop = exchange.response_drop
     names_service = not head.noted.isdisjoint(REWRITTEN)
     has_date = b"date" in fields.names
-    if drop or head.hop_by_hop or head.status in _BODILESS:
+    if drop or head.hop_by_hop or head.status in WITHOUT_LENGTH:
         drop = (drop or _NO_NAMES) | RESPONSE_DROP | head.hop_by_hop
-        lines = fields.without(drop | LENGTH if head.status in _BODILESS else drop)
+        lines = fields.without(drop | LENGTH if head.status in WITHOUT_LENGTH else drop)
     else:
         lines = fields.without(RESPONSE_DROP)
-        if has_date and not names_service:
+        if passes_unchanged(head):
             head.passed = b"\r\n".join((head.line, *lines))
     if names_service:
         lines = rewritten(exchange, lines)

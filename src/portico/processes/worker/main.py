@@ -21,13 +21,14 @@ from portico.config import (
     ListenerSettings,
     documents_of_files,
     documents_wanted,
+    forgetting_written,
 )
 from portico.core import memory
-from portico.core.caches import aging
+from portico.core.caches import aging, forget_results
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.fields import REQUEST_DROP, passing_named
-from portico.core.slices import in_slices, letting_go, without_collections
+from portico.core.slices import at_once, in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog, Log
@@ -152,6 +153,7 @@ class _Worker:
         loop.set_exception_handler(self._unhandled)
         self.config, generation = self.runtime.stored(serves=True)
         config = self.config
+        at_once(forgetting_written(config))
         configure_events(config.gateway.log.level, config.gateway.log.format)
         self.sent_events = SentEvents(loop)
         self.sent_events.start()
@@ -548,7 +550,8 @@ class _Worker:
 
         Raises what nobody foresaw.
         """
-        replaced = letting_go(chain(self.config.parts(), *(matcher.parts() for matcher in self.snapshot.all_matchers)))
+        matches = (matcher.parts() for matcher in self.snapshot.all_matchers)
+        replaced = letting_go(chain(self.config.parts(), *matches, self.builder.live.parts()))
         try:
             config, plugins = await self.preparation.take(dumped)
         except PluginError as error:
@@ -583,6 +586,7 @@ class _Worker:
         limits, passes = _limits(config.gateway), passing_named(config.gateway.pass_headers, raises=True)
         self.http.change(limits, passes)
         await in_slices(replaced)
+        forget_results()
         memory.trim()
         return ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from portico.config import Config, loading
+from portico.config import Config, forgetting_written, loading
 from portico.core.slices import in_slices, without_collections
 from portico.policies.plugins.lifecycle import Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
@@ -28,6 +28,7 @@ class Preparation:
         self.abandon()
         with without_collections():
             config = await in_slices(loading(dumped, serves=True))
+        await in_slices(forgetting_written(config))
         try:
             plugins = await self._plugins.open(config.plugins, config.directory, config.code)
         except PluginError as error:

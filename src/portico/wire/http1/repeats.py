@@ -1,18 +1,15 @@
 """Request heads that repeat: a client sends the same fields again and again, and the same bytes mean the same.
 
 A head whose bytes after the target were received before on its connection is the same head with another target. Others
-are read by their form (`forms.py`), where that is known.
+are read by their form (`request_forms.py`), where that is known.
 """
 
 from __future__ import annotations
 
-from itertools import compress, count
-from operator import ne
 from typing import Final
 
-from portico.core.messages import Fields, RequestHead
-from portico.wire.http1.forms import Form, Forms
-from portico.wire.http1.grammar import name_of
+from portico.core.messages import RequestHead
+from portico.wire.http1.request_forms import RequestForm, RequestForms
 
 _END: Final = b"\r\n\r\n"
 _PLAIN: Final = bytes(byte if byte in b'!"' or b"$" <= bytes((byte,)) <= b"~" else byte ^ 0x80 for byte in range(256))
@@ -37,11 +34,11 @@ class RequestHeads:
         """Earlier ones that had other fields, by their `tail`."""
         self._misses = 0
         """Requests in a row that matched none of these."""
-        self._form: Form | None = None
+        self._form: RequestForm | None = None
         """That of the last two requests, if it was the same."""
-        self._last_form: Form | None = None
+        self._last_form: RequestForm | None = None
 
-    def find(self, data: bytes, forms: Forms) -> RequestHead | None:
+    def find(self, data: bytes, forms: RequestForms) -> RequestHead | None:
         """The request at the start of `data`, if its fields or their form are known.
 
         It is the same head with another target, or a new one. None where neither is known, where the request line is
@@ -60,7 +57,7 @@ class RequestHeads:
             return latest
         return self._find_other(method, target, tail, forms)
 
-    def _find_other(self, method: bytes, target: bytes, tail: bytes, forms: Forms) -> RequestHead | None:
+    def _find_other(self, method: bytes, target: bytes, tail: bytes, forms: RequestForms) -> RequestHead | None:
         """The same where a body follows, or other fields."""
         latest, entries, rest = self.latest, self.entries, 0
         if tail[-4:] != _END:  # a body follows
@@ -77,7 +74,7 @@ class RequestHeads:
         latest.target = target
         return latest
 
-    def _of_form(self, method: bytes, target: bytes, tail: bytes, forms: Forms) -> RequestHead | None:
+    def _of_form(self, method: bytes, target: bytes, tail: bytes, forms: RequestForms) -> RequestHead | None:
         """A new head, read by its form."""
         form = self._form
         if form is not None:
@@ -110,20 +107,3 @@ class RequestHeads:
         """Have the next request parsed, even if it repeats an earlier one."""
         self.latest = self._form = self._last_form = None
         self.entries.clear()
-
-
-def changed_names(lines: list[bytes], fields: Fields) -> list[bytes] | None:
-    """The names of those lines that differ from earlier `fields`; None if names differ or a line is not valid."""
-    names = fields.names
-    if len(lines) != len(names):
-        return None
-    changed = []
-    try:
-        for index in compress(count(), map(ne, lines, fields.lines)):
-            name = names[index]
-            if name_of(lines[index]) != name:
-                return None
-            changed.append(name)
-    except ValueError:
-        return None
-    return changed

@@ -1,15 +1,14 @@
-"""Response heads that repeat: most responses of an instance differ only in their body."""
+"""Response heads that repeat: most responses of an instance differ only in their body, or have the form of others."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from portico.core.caches import ages
-from portico.core.errors import MessageError
 from portico.core.fields import RESPONSE_RULES
 from portico.core.messages import UNTIL_CLOSE, Fields, ResponseHead
-from portico.wire.http1.grammar import WITHOUT_BODY, content_length, parse_response_head
-from portico.wire.http1.repeats import changed_names
+from portico.wire.http1.grammar import parse_response_head
+from portico.wire.http1.response_forms import ResponseForms
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of a response's head; services set many cookies, but not more than this."""
@@ -19,7 +18,8 @@ _ENTRY_SIZE: Final = 1024
 _MAX_BYTES: Final = 512 * 1024
 _LINE: Final = 120
 """Bytes of all entries, about, and of one line of them without its text, which is there three times."""
-_LENGTH: Final = frozenset({b"content-length"})
+_FORMS: Final = ResponseForms()
+"""Services are written with few frameworks, and the instances of one send the same."""
 
 _NO_HEAD: Final = ResponseHead()
 _NO_HEAD.raw = b"\0"  # no response begins with this
@@ -34,8 +34,9 @@ class ResponseHeads(dict[bytes, ResponseHead]):
     head that breaks the rules.
     """
 
-    def __init__(self, noted: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, noted: frozenset[bytes] = frozenset(), forms: ResponseForms = _FORMS) -> None:
         super().__init__()
+        self._forms = forms
         self.noted = noted | RESPONSE_RULES
         self.latest = _NO_HEAD
         """The head of the latest final response."""
@@ -56,7 +57,7 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         raw = data[:end]
         head = self.get(raw)
         if head is None:
-            head = _like(self.latest, raw)
+            head = self._forms.read(data[: end + 4], self.noted)
             if head is None:
                 return _NO_HEAD
             self._remember(raw, head)
@@ -70,6 +71,7 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         self._remember(raw, head)
         if head.status >= 200:
             self.latest = head
+            self._forms.learn(head, self.noted)
         return head
 
     def _remember(self, raw: bytes, head: ResponseHead) -> None:
@@ -77,7 +79,7 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         if len(raw) > _ENTRY_SIZE:
             return
         if raw in self._once:
-            size = 3 * len(raw) + _LINE * len(head.fields.lines)
+            size = 3 * len(raw) + _LINE * len(head.fields.names)
             if len(self) >= _ENTRIES or self._size + size > _MAX_BYTES:
                 self._forget()
             self._size += size
@@ -94,33 +96,3 @@ class ResponseHeads(dict[bytes, ResponseHead]):
     def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
         """A head that is not shared; `bodiless` says that it answers HEAD."""
         return parse_response_head(raw, _HEADER_COUNT, self.noted, bodiless)
-
-
-def _like(latest: ResponseHead, raw: bytes) -> ResponseHead | None:
-    """A response head from its bytes, if all deciding lines are as in the `latest`, except for its body's length.
-
-    None where they are not, or where it breaks a rule.
-    """
-    line, *lines = raw.split(b"\r\n")
-    if not latest.raw.startswith(line + b"\r\n"):
-        return None
-    changed = changed_names(lines, latest.fields)
-    if changed is None:
-        return None
-    response = ResponseHead()
-    response.raw = raw + b"\r\n\r\n"
-    response.status, response.phrase, response.line = latest.status, latest.phrase, latest.line
-    response.fields = fields = Fields(latest.fields.names, lines)
-    response.passed = b""
-    response.noted = latest.noted
-    response.keep_alive, response.keep_alive_timeout = latest.keep_alive, latest.keep_alive_timeout
-    response.hop_by_hop = latest.hop_by_hop
-    response.framing = latest.framing
-    if not RESPONSE_RULES.isdisjoint(changed):
-        if not _LENGTH.issuperset(RESPONSE_RULES.intersection(changed)) or response.status in WITHOUT_BODY:
-            return None
-        try:
-            response.framing = content_length(fields, "upstream_malformed")
-        except MessageError:
-            return None
-    return response

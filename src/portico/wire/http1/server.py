@@ -22,7 +22,6 @@ from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Frontend, Limits
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, encode_whole, last_chunk
 from portico.wire.http1.diagnosis import diagnosed
-from portico.wire.http1.forms import Forms
 from portico.wire.http1.grammar import (
     STATUS_PHRASE,
     is_hopeless,
@@ -33,6 +32,7 @@ from portico.wire.http1.grammar import (
 )
 from portico.wire.http1.half_close import FIRST_LOOK, HalfClose
 from portico.wire.http1.repeats import RequestHeads
+from portico.wire.http1.request_forms import RequestForms
 from portico.wire.peer import client_at
 from portico.wire.proxy_protocol import Origin
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
@@ -105,10 +105,10 @@ class HttpServer(Frontend):
         passes: Callable[[bytes], bool] | None = None,
     ) -> None:
         super().__init__(handler, limits, deadlines, turn, loop, noted, passes)
-        self.forms = Forms()
+        self.forms = RequestForms()
 
     def change(self, limits: Limits, passes: Callable[[bytes], bool] | None = None) -> None:
-        self.forms = Forms(self.forms.often, self.forms.pause)  # they are made of heads that were allowed
+        self.forms = self.forms.renewed()  # they are made of heads that were allowed
         super().change(limits, passes)
 
     def __call__(self) -> ServerConnection:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from portico.core.errors import MessageError
 from portico.core.fields import PASSES, REQUEST_DROP, REQUEST_RULES
 from portico.core.messages import RequestHead
-from portico.wire.http1.forms import _ALIKE, _COUNTED, _DECISIONS, _FORMS, Form, Forms, may_be
+from portico.wire.http1.forms import ALIKE, COUNTED, MOST_FORMS
 from portico.wire.http1.grammar import parse_request_head
+from portico.wire.http1.request_forms import MOST_DECISIONS, RequestForm, RequestForms
 
 TAIL = (
     b"HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive\r\nUser-Agent: x/1\r\nTraceParent: 00\r\n"
@@ -27,10 +28,9 @@ def parsed(tail: bytes, method: bytes = b"GET") -> RequestHead:
     return request
 
 
-def form_of(tail: bytes) -> Form:
+def form_of(tail: bytes) -> RequestForm:
     request = parsed(tail)
-    assert may_be(request)
-    form = Form(request)
+    form = RequestForm(request)
     assert form.learn(request)
     return form
 
@@ -142,7 +142,7 @@ def named(number: int) -> bytes:
 
 
 def test_forms_are_made_of_what_comes_often() -> None:
-    forms = Forms(often=3, pause=0.0)
+    forms = RequestForms(often=3, pause=0.0)
     for times in range(1, 4):
         assert forms.read(b"GET", b"/", TAIL) is None
         forms.learn(parsed(TAIL if times != 2 else TAIL.replace(b"a.example", b"b.example")))
@@ -151,27 +151,36 @@ def test_forms_are_made_of_what_comes_often() -> None:
 
 
 def test_who_sends_other_names_in_every_head_keeps_nobody_waiting() -> None:
-    forms = Forms(often=1, pause=3600.0)
+    forms = RequestForms(often=1, pause=3600.0)
     for number in range(3):
         forms.learn(parsed(named(number)))
     assert [forms.read(b"GET", b"/", named(number)) is not None for number in range(3)] == [True, False, False]
 
 
 def test_what_is_kept_has_bounds() -> None:
-    forms, form = Forms(often=1, pause=0.0), form_of(named(1))
-    for number in range(_FORMS + 10):
+    forms = RequestForms(often=1, pause=0.0)
+    for number in range(MOST_FORMS + 10):
         forms.learn(parsed(b"HTTP/1.1\r\nHost: a\r\n%bX: 1\r\n\r\n" % (b"Y: %d\r\n" % number * (number % 90))))
         forms.learn(parsed(named(number).replace(b"\r\n\r\n", b"\r\nEnd: 1\r\n\r\n")))
-    kept = list(forms._forms.values())
-    assert max(map(len, kept)) == _ALIKE
-    assert sum(map(len, kept)) == forms._made <= _FORMS
-    for number in range(_DECISIONS + 10):
-        assert form.learn(parsed(named(1).replace(b"Host: a", b"Host: h%d" % number)))
-    assert len(form._decided) <= _DECISIONS
-    rare = Forms(often=1000)
-    for number in range(_COUNTED + 10):
+    kept = list(forms.table._forms.values())
+    assert max(map(len, kept)) == ALIKE
+    assert sum(map(len, kept)) == forms.table._made <= MOST_FORMS
+    rare = RequestForms(often=1000)
+    for number in range(COUNTED + 10):
         rare.learn(parsed(named(number)))
-    assert len(rare._counts) <= _COUNTED
+    assert len(rare.table._counts) <= COUNTED
+
+
+def test_what_is_learnt_of_hosts_has_bounds() -> None:
+    forms = RequestForms(often=1, pause=0.0)
+    for number in range(MOST_DECISIONS + 100):
+        forms.learn(parsed(named(number % 3).replace(b"Host: a", b"Host: h%d" % number)))
+    kept = list(forms.table.all())
+    assert 0 < sum(len(form.decided) for form in kept) <= MOST_DECISIONS + len(kept)
+    long = named(1).replace(b"Host: a", b"Host: " + b"a" * 5000)
+    forms.learn(parsed(long))
+    assert forms.read(b"GET", b"/", long) is None
+    assert max(len(line) for form in kept for _, lines in form.decided for line in lines) < 100
 
 
 @pytest.mark.parametrize(
@@ -184,32 +193,32 @@ def test_what_is_kept_has_bounds() -> None:
     ],
 )
 def test_of_some_heads_there_is_no_form(tail: bytes) -> None:
-    forms = Forms(often=1, pause=0.0)
+    forms = RequestForms(often=1, pause=0.0)
     forms.learn(parsed(tail))
     assert forms.read(b"GET", b"/", tail) is None
 
 
 def test_a_length_that_is_written_unusually_makes_no_form_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Form] = []
+    made: list[RequestForm] = []
 
-    def make(request: RequestHead) -> Form:
-        made.append(Form(request))
+    def make(request: RequestHead) -> RequestForm:
+        made.append(RequestForm(request))
         return made[-1]
 
-    monkeypatch.setattr("portico.wire.http1.forms.Form", make)
-    forms, tail = Forms(often=1, pause=0.0), TAIL.replace(b"Length: 5", b"Length:  5")
+    monkeypatch.setattr("portico.wire.http1.request_forms.RequestForm", make)
+    forms, tail = RequestForms(often=1, pause=0.0), TAIL.replace(b"Length: 5", b"Length:  5")
     for _ in range(50):
         forms.learn(parsed(tail))
     assert len(made) == 1
 
 
 def test_forms_that_nobody_uses_are_dropped() -> None:
-    forms = Forms(often=1, pause=0.0)
+    forms = RequestForms(often=1, pause=0.0)
     forms.learn(parsed(TAIL))
     forms.learn(parsed(named(1)))
     for _ in range(2):
-        forms.age(0.0)
+        forms.table.age(0.0)
         assert forms.read(b"GET", b"/", named(1)) is None, "what it has learnt is forgotten"
         forms.learn(parsed(named(1)))
         assert forms.read(b"GET", b"/", named(1)) is not None
-    assert sum(map(len, forms._forms.values())) == 1
+    assert sum(map(len, forms.table._forms.values())) == 1
