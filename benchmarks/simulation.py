@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -146,6 +147,9 @@ class Simulation:
 
         Where there are `contents`, those that are not empty come behind their requests in a read of their own.
         """
+        now = time.monotonic()
+        for service, _ in self._services:
+            service.idle_since = now  # however long this program had something else to do: a POST wants one used lately
         for (client, _), request in zip(self._clients, requests, strict=True):
             client.data_received(request)
         self._loop.turn()

@@ -28,7 +28,7 @@ _LENGTH_VALUE: Final = rb": ?([0-9]{1,%d})" % LENGTH_DIGITS
 
 OFTEN: Final = 32
 """Heads with the same names after which an expression is made for them: that takes as long as reading a hundred."""
-PAUSE: Final = 0.02
+PAUSE: Final = 0.05
 """Seconds between two of them, at least: who sends other names in every head is to keep nobody else waiting."""
 MOST_FORMS: Final = 256
 ALIKE: Final = 4
