@@ -64,7 +64,7 @@ format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/bench ## Measure Portico beside the peers that are installed (10 minutes)
+bench: $(VENV)/bench ## Measure Portico beside the peers that are installed (13 minutes)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/performance.md

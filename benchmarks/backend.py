@@ -19,7 +19,7 @@ from support.site import Site
 
 _SEEN_DOCUMENT = (
     '{"connection":"$connection","request_id":"$http_x_request_id",'
-    '"forwarded_for":"$http_x_forwarded_for","user":"$http_x_consumer_username"}'
+    '"forwarded_for":"$http_x_forwarded_for","user":"$http_x_consumer_username","tenant":"$http_x_tenant"}'
 )
 # What only returns does not wait for a content, and answers before it is there; what passes on does.
 _HTTP = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.address import Address
 from benchmarks.peer import Duty, Peer
 from benchmarks.readiness import Answer, ask
-from benchmarks.request import REPORT, SEEN, STAMPED, Request
+from benchmarks.request import REPORT, SEEN, STAMPED, TENANT, Request
 from support.waiting import comes_true
 
 _LOG_WITHIN = 5.0  # seconds: logs are written in batches
@@ -48,6 +48,7 @@ _EVIDENCE: Mapping[Duty, tuple[Callable[[_Evidence], bool], str]] = {
     ),
     Duty.VERIFY: (lambda found: found.forged.status == 401, "lets a token with a wrong signature pass"),
     Duty.NAME: (lambda found: found.seen[0]["user"] == "alice", "sends no X-Consumer-Username to the service"),
+    Duty.MARK: (lambda found: found.seen[0]["tenant"] == TENANT, "sends no X-Tenant to the service"),
     Duty.SHOW: (
         lambda found: bool(found.answer.fields & {"ratelimit", "x-ratelimit-remaining"}),
         "does not send the client what is left of its limit",

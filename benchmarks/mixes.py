@@ -35,9 +35,9 @@ _LANGUAGES: Final = (
 _CHROME: Final = "Mozilla/5.0 ({}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Safari/537.36"
 _FIREFOX: Final = "Mozilla/5.0 ({0}; rv:{1}.0) Gecko/20100101 Firefox/{1}.0"
 _SYSTEMS: Final = (
-    "X11; Linux x86_64",
-    "Windows NT 10.0; Win64; x64",
-    "Macintosh; Intel Mac OS X 10_15_7",
+    ("Linux", "X11; Linux x86_64"),
+    ("Windows", "Windows NT 10.0; Win64; x64"),
+    ("macOS", "Macintosh; Intel Mac OS X 10_15_7"),
 )
 
 _CLIENTS: Final[Sequence[tuple[int, str]]] = (
@@ -47,7 +47,7 @@ _CLIENTS: Final[Sequence[tuple[int, str]]] = (
 Host: api.example.com
 Connection: keep-alive
 Content-Length: {length}
-sec-ch-ua-platform: "Linux"
+sec-ch-ua-platform: "{platform}"
 Authorization: Bearer {token}
 User-Agent: {chrome}
 Accept: application/json, text/plain, */*
@@ -154,11 +154,13 @@ def _users(algorithm: str) -> Sequence[_User]:
 
 
 def _user(chance: random.Random, name: str, algorithm: str) -> _User:
-    system, version = chance.choice(_SYSTEMS), str(chance.randrange(120, 134))
+    platform, system = chance.choice(_SYSTEMS)
+    version = str(chance.randrange(120, 134))
     values = {
         "token": issued(algorithm, sub=name) if algorithm else token(sub=name),
         "language": chance.choice(_LANGUAGES),
         "cookie": f"theme=dark; locale=en-GB; consent=1; visit={chance.getrandbits(64):016x}",
+        "platform": platform,
         "version": version,
         "chrome": _CHROME.format(system, version),
         "firefox": _FIREFOX.format(system, version),

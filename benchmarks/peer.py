@@ -19,6 +19,7 @@ WEBSOCKET = "websocket"  # as plain, and switching to WebSocket
 CACHE = "cache"  # as plain, with a cache
 COMPRESS = "compress"  # as plain, and compressing
 TOKENS = "tokens"  # as plain, and verifying tokens
+PARTS = "parts"  # as plain, with one part more that the peer's name says, or none
 TRACED = "traced"  # as policies, with spans
 WATCHED = "watched"  # as policies, with an admin API at a port that the file names
 CACHED_POLICIES = "cached policies"  # as policies, with a cache behind them
@@ -34,6 +35,7 @@ class Duty(Enum):
     NAME = auto()  # sends the service the consumer of the token
     SHOW = auto()  # sends the client what is left of its limit
     COMPRESS = auto()  # sends a large document compressed to whom it may
+    MARK = auto()  # sends the service a field of its own
     CACHE = auto()  # answers from its cache what the service lets it
 
 
@@ -67,6 +69,6 @@ class Peer:
         """`nginx` with policies, `nginx plain` without."""
         return (
             self.name
-            if self.stack in (POLICIES, SHARED, TRACED, WATCHED, CACHED_POLICIES)
+            if self.stack in (POLICIES, SHARED, TRACED, WATCHED, CACHED_POLICIES, PARTS)
             else f"{self.name} {self.stack}"
         )

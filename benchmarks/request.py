@@ -29,6 +29,8 @@ EXPORT = "/export"
 """The same of 50 MiB."""
 GZIP_LEVEL = 6
 """The same for all who compress: that of most programs where none is named."""
+TENANT = "acme"
+"""What a rule or a hook sends the service as X-Tenant."""
 SEEN = "/seen"
 """The backend's path that answers with what reached it: the connection's number, and what the gateway added."""
 

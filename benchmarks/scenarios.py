@@ -20,6 +20,7 @@ from benchmarks.peer import (
     CACHE,
     CACHED_POLICIES,
     COMPRESS,
+    PARTS,
     PATTERNS,
     PLAIN,
     POLICIES,
@@ -99,7 +100,7 @@ _GET = Request("/items")
 _HIT = Variant(Wrk(Request(CACHEABLE, urls=1_000)), "hit")
 _MISS = Variant(Wrk(Request(CACHEABLE)), "miss")
 _SEEN = Variant(Wrk(_GET), "seen before")
-_COMPRESSING = frozenset({"nginx", "portico", "portico, zstd"})
+_COMPRESSING = frozenset({"nginx", "haproxy", "envoy", "portico", "portico, zstd"})
 _BASIC = frozenset({"nginx", "portico"})
 _PROXIES = frozenset({"nginx", "haproxy", "portico"})
 _MIXED = frozenset({"nginx", "nginx+lua", "haproxy", "envoy", "portico"})
@@ -168,11 +169,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         seconds=2,
         only=frozenset({"portico"}),
     ),
+    Scenario("parts", "small GET, with a header rule or a hook of one's own", PARTS, _one(Wrk(_GET)), rounds=4),
+    Scenario(
+        "jwks", "small GETs of 500 users, RS256 tokens verified by a key set", TOKENS, _one(Crowd("RS256")), rounds=4
+    ),
     Scenario(
         "new-tokens",
         "tokens that were never seen before",
         TOKENS,
         (_SEEN, _tokens("HS256"), _tokens("RS256"), _tokens("ES256"), _tokens("EdDSA", "Ed25519")),
+        only=frozenset({"nginx+lua", "envoy", "portico"}),
     ),
     Scenario(
         "beside-bad-tokens",

@@ -54,6 +54,12 @@ def public_key(algorithm: str) -> bytes:
     return der
 
 
+def public_pem(algorithm: str) -> bytes:
+    """The same in PEM."""
+    found: bytes = private_key(algorithm).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return found
+
+
 @cache
 def _distinct(algorithm: str) -> list[str]:
     if algorithm == "HS256":

@@ -10,17 +10,20 @@ from typing import Any
 from benchmarks.certificate import certificate
 from benchmarks.peer import (
     BULK,
+    COMPRESS,
     DUTIES_OF_POLICIES,
     DUTIES_OF_TOKENS,
+    PARTS,
     PLAIN,
     POLICIES,
     ROUTES,
     TLS,
     TOKENS,
     WEBSOCKET,
+    Duty,
     Peer,
 )
-from benchmarks.request import SECRET
+from benchmarks.request import GZIP_LEVEL, SECRET, TENANT
 from benchmarks.tokens import key_set
 from support.envoy import envoy_program
 from support.site import Site, output_of
@@ -73,6 +76,29 @@ def _with_policies(site: Site) -> list[str]:
 
 def _plain(site: Site) -> list[str]:
     return _command(site, [_route("/api/bench/")])
+
+
+def _marking(site: Site) -> list[str]:
+    return _command(site, [_route("/api/bench/") | {"request_headers_to_add": [_field("X-Tenant", TENANT)]}])
+
+
+def _hook(site: Site) -> list[str]:
+    code = f'function envoy_on_request(handle) handle:headers():replace("X-Tenant", "{TENANT}") end'
+    hook = _filter("lua", "Lua", {"default_source_code": {"inline_string": code}})
+    return _command(site, [_route("/api/bench/")], {"http_filters": [hook, _router()]})
+
+
+def _compressing(site: Site) -> list[str]:
+    gzip = {
+        "@type": f"{_TYPES}.compression.gzip.compressor.v3.Gzip",
+        "compression_level": f"COMPRESSION_LEVEL_{GZIP_LEVEL}",
+    }
+    settings = {
+        "response_direction_config": {"common_config": {"content_type": ["application/json"]}},
+        "compressor_library": {"name": "gzip", "typed_config": gzip},
+    }
+    filters = [_filter("compressor", "Compressor", settings), _router()]
+    return _command(site, [_route("/api/bench/")], {"http_filters": filters})
 
 
 def _tokens(site: Site) -> list[str]:
@@ -226,10 +252,16 @@ PEERS = (
         _tokens,
         duties=DUTIES_OF_TOKENS,
     ),
+    Peer("envoy", COMPRESS, _version, _INSTALL, _compressing, duties=frozenset({Duty.REUSE, Duty.COMPRESS})),
+    *(
+        Peer(name, PARTS, _version, _INSTALL, configure, duties=frozenset({Duty.REUSE, Duty.MARK}))
+        for name, configure in (("envoy, header rule", _marking), ("envoy, hook", _hook))
+    ),
     *(
         Peer("envoy", stack, _version, _INSTALL, configure)
         for stack, configure in (
             (PLAIN, _plain),
+            (PARTS, _plain),
             (BULK, _plain),
             (ROUTES, _routes),
             (TLS, _tls),

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, DUTIES_OF_POLICIES, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Peer
+from benchmarks.peer import (
+    BULK,
+    COMPRESS,
+    DUTIES_OF_POLICIES,
+    DUTIES_OF_TOKENS,
+    PARTS,
+    PLAIN,
+    POLICIES,
+    ROUTES,
+    TLS,
+    TOKENS,
+    WEBSOCKET,
+    Duty,
+    Peer,
+)
 from benchmarks.peers import haproxy_policies
+from benchmarks.request import SECRET, TENANT
+from benchmarks.tokens import public_pem
 from support.haproxy import command, version
 from support.site import Site
 
@@ -28,6 +44,20 @@ frontend gateway
 backend service
     server one 127.0.0.1:{backend} pool-max-conn 128
 """
+_HOOK = """\
+core.register_action("mark", {{"http-req"}}, function(txn) txn.http:req_set_header("X-Tenant", "{tenant}") end)
+"""
+_TOKENS = """\
+    http-request set-var(txn.token) http_auth_bearer
+    http-request set-var(txn.exp) var(txn.token),jwt_payload_query('$.exp','int')
+    http-request set-var(txn.now) date()
+    acl shared var(txn.token),jwt_verify("HS256","{secret}") -m int 1
+    acl public var(txn.token),jwt_verify("RS256","{key}") -m int 1
+    acl lasting var(txn.exp),sub(txn.now) -m int gt 0
+    http-request return status 401 hdr WWW-Authenticate Bearer unless shared lasting or public lasting
+    http-request set-header X-Consumer-Username %[var(txn.token),jwt_payload_query('$.sub')]
+    http-request set-header X-Consumer-Scopes %[var(txn.token),jwt_payload_query('$.scope')]
+"""
 
 
 def _plain(site: Site) -> list[str]:
@@ -41,6 +71,25 @@ def _bulk(site: Site) -> list[str]:
 def _routes(site: Site) -> list[str]:
     routes = site.write("routes.map", "".join(f"/api/bench{n}/ service\n" for n in range(site.routes)))
     return _command(site, routing=f"    use_backend %[path,map_beg({routes},service)]")
+
+
+def _marking(site: Site) -> list[str]:
+    return _command(site, routing=f"    http-request set-header X-Tenant {TENANT}")
+
+
+def _hook(site: Site) -> list[str]:
+    script = site.write("hook.lua", _HOOK.format(tenant=TENANT))
+    return _command(site, tuning=f"    lua-load {script}", routing="    http-request lua.mark")
+
+
+def _tokens(site: Site) -> list[str]:
+    key = site.write("key.pem", public_pem("RS256").decode())
+    return _command(site, routing=_TOKENS.format(secret=SECRET, key=key))
+
+
+def _compressing(site: Site) -> list[str]:
+    rules = "    compression algo gzip\n    compression type application/json"
+    return _command(site, tuning="    tune.bufsize 65536", routing=rules)
 
 
 def _tls(site: Site) -> list[str]:
@@ -65,8 +114,21 @@ PEERS = (
         duties=DUTIES_OF_POLICIES,
         access_log="access.log",
     ),
+    Peer("haproxy", COMPRESS, version, _INSTALL, _compressing, duties=frozenset({Duty.REUSE, Duty.COMPRESS})),
+    Peer("haproxy", TOKENS, version, _INSTALL, _tokens, duties=DUTIES_OF_TOKENS),
+    *(
+        Peer(name, PARTS, version, _INSTALL, configure, duties=frozenset({Duty.REUSE, Duty.MARK}))
+        for name, configure in (("haproxy, header rule", _marking), ("haproxy, hook", _hook))
+    ),
     *(
         Peer("haproxy", stack, version, _INSTALL, configure)
-        for stack, configure in ((PLAIN, _plain), (BULK, _bulk), (ROUTES, _routes), (TLS, _tls), (WEBSOCKET, _plain))
+        for stack, configure in (
+            (PLAIN, _plain),
+            (PARTS, _plain),
+            (BULK, _bulk),
+            (ROUTES, _routes),
+            (TLS, _tls),
+            (WEBSOCKET, _plain),
+        )
     ),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmarks.certificate import certificate
 from benchmarks.nginx_parts import CACHE as CACHING
 from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG
-from benchmarks.peer import BULK, CACHE, COMPRESS, PATTERNS, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
-from benchmarks.request import GZIP_LEVEL
+from benchmarks.peer import BULK, CACHE, COMPRESS, PARTS, PATTERNS, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.request import GZIP_LEVEL, TENANT
 from support.nginx import NO_LOG, UPSTREAM, command, version
 from support.site import Site
 
@@ -54,6 +54,10 @@ def _plain(site: Site) -> list[str]:
 
 def _describing(site: Site) -> list[str]:
     return command(site, _passing_on(site) + FORWARDED + _server(site))
+
+
+def _marking(site: Site) -> list[str]:
+    return command(site, _passing_on(site) + f"    proxy_set_header X-Tenant {TENANT};\n" + _server(site))
 
 
 def _cached(site: Site) -> list[str]:
@@ -116,11 +120,13 @@ PEERS = (
         _describing,
         duties=frozenset({Duty.REUSE, Duty.DESCRIBE}),
     ),
+    Peer("nginx, header rule", PARTS, version, _INSTALL, _marking, duties=frozenset({Duty.REUSE, Duty.MARK})),
     Peer("nginx", COMPRESS, version, _INSTALL, _compressing, duties=frozenset({Duty.REUSE, Duty.COMPRESS})),
     *(
         Peer("nginx", stack, version, _INSTALL, configure)
         for stack, configure in (
             (PLAIN, _plain),
+            (PARTS, _plain),
             (BULK, _bulk),
             (ROUTES, _routes),
             (PATTERNS, _patterns),

@@ -6,8 +6,8 @@ from base64 import b64encode
 from pathlib import Path
 
 from benchmarks.nginx_parts import CACHE, FORWARDED, LOG
-from benchmarks.peer import CACHED_POLICIES, DUTIES_OF_POLICIES, DUTIES_OF_TOKENS, POLICIES, TOKENS, Duty, Peer
-from benchmarks.request import SECRET
+from benchmarks.peer import CACHED_POLICIES, DUTIES_OF_POLICIES, DUTIES_OF_TOKENS, PARTS, POLICIES, TOKENS, Duty, Peer
+from benchmarks.request import SECRET, TENANT
 from benchmarks.tokens import PUBLIC, public_key
 from support.nginx import NO_LOG, UPSTREAM, command, module, version
 from support.site import Site
@@ -67,6 +67,15 @@ _TOKENS = """\
         }}
     }}
 """
+_HOOK = """\
+    server {{
+        listen 127.0.0.1:{port};
+        location /api/bench/ {{
+            access_by_lua_block {{ ngx.req.set_header("X-Tenant", "{tenant}") }}
+            proxy_pass http://backend/;
+        }}
+    }}
+"""
 
 
 def _configure(site: Site) -> list[str]:
@@ -89,6 +98,11 @@ def _tokens(site: Site) -> list[str]:
     http = (UPSTREAM + _TOKENS).format(
         backend=site.backend, port=site.port, script=_script(site), secret=SECRET, keys=keys
     )
+    return _with_lua(site, NO_LOG + http)
+
+
+def _hook(site: Site) -> list[str]:
+    http = (UPSTREAM + _HOOK).format(backend=site.backend, port=site.port, tenant=TENANT)
     return _with_lua(site, NO_LOG + http)
 
 
@@ -133,4 +147,5 @@ PEERS = (
         _tokens,
         duties=DUTIES_OF_TOKENS,
     ),
+    Peer("nginx+lua, hook", PARTS, _version, _INSTALL, _hook, duties=frozenset({Duty.REUSE, Duty.MARK})),
 )

@@ -15,6 +15,7 @@ from benchmarks.peer import (
     COMPRESS,
     DUTIES_OF_POLICIES,
     DUTIES_OF_TOKENS,
+    PARTS,
     PATTERNS,
     PLAIN,
     POLICIES,
@@ -29,7 +30,7 @@ from benchmarks.peer import (
     Duty,
     Peer,
 )
-from benchmarks.request import GZIP_LEVEL, SECRET
+from benchmarks.request import GZIP_LEVEL, SECRET, TENANT
 from benchmarks.tokens import ISSUER, PUBLIC, key_set
 from portico.net.redis.server import find_server
 from support import portico
@@ -72,6 +73,25 @@ def _with_admin(site: Site) -> list[str]:
 
 def _plain(site: Site) -> list[str]:
     return _command(site, {})
+
+
+_HOOK = f"""\
+from portico.plugin import Exchange, Policy
+
+
+class Mark(Policy):
+    def request(self, exchange: Exchange) -> None:
+        exchange.upstream_headers.set("X-Tenant", "{TENANT}")
+"""
+
+
+def _marking(site: Site) -> list[str]:
+    return _command(site, {}, policies={"transform": {"request": [{"headers": {"set": {"X-Tenant": TENANT}}}]}})
+
+
+def _hook(site: Site) -> list[str]:
+    file = site.write("mark.py", _HOOK)
+    return _command(site, {}, policies={"plugins": [{"use": f"{file}:Mark"}]})
 
 
 def _tokens(site: Site) -> list[str]:
@@ -152,6 +172,8 @@ def _peer(
         duties |= {Duty.CACHE}
     if stack == TOKENS:
         duties = DUTIES_OF_TOKENS
+    if stack == PARTS and name != "portico":
+        duties |= {Duty.MARK}
     if stack == COMPRESS:
         duties |= {Duty.COMPRESS}
     log = "access.log" if has_policies else ""
@@ -168,6 +190,9 @@ PEERS = (
     _peer("portico, all traced", TRACED, _traced(1)),
     _peer("portico", WATCHED, _with_admin),
     _peer("portico", PLAIN, _plain),
+    _peer("portico", PARTS, _plain),
+    _peer("portico, header rule", PARTS, _marking),
+    _peer("portico, hook", PARTS, _hook),
     _peer("portico", BULK, _plain),
     _peer("portico", CACHE, _cached),
     _peer("portico, cache in Redis", CACHE, _cached_in_redis, _version_with_redis, _REDIS),
