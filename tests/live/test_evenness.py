@@ -89,6 +89,17 @@ def test_workers_have_as_many_as_each_other(gateway: Gateway) -> None:
     assert not any(client.lost for client in some)
 
 
+def test_one_that_hangs_keeps_nobody_waiting(gateway: Gateway) -> None:
+    victim = gateway.workers()[0]
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        for _ in range(WORKERS * EACH):
+            with Wire(gateway.port) as wire:
+                assert wire.ask("GET", "/api/echo/bytes/5").status == 200
+    finally:
+        os.kill(victim, signal.SIGCONT)
+
+
 def test_after_one_was_started_again_it_gets_its_share(gateway: Gateway) -> None:
     """Those of the worker that was killed are at the others first; no connection is lost when these give them up."""
     with clients(gateway) as some:

@@ -125,6 +125,37 @@ def test_what_another_worker_does_not_accept_in_time_is_accepted_all_the_same() 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\x00\x05hello", b"GET / HTTP/1.1\r\n\r\n", b""])
+def test_a_worker_has_no_connections_that_did_not_get_as_far_as_http(data: bytes) -> None:
+    """A failed handshake, no TLS at all, and a client that only looked whether the port is open."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        listening, http = listener(), server(loop)
+        table = Loads(1)
+        http.load = load = table.reserve()
+        assert load is not None
+        load.open()
+        threshold = Threshold(loop, http, lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), None)
+        acceptor = Acceptor(loop, listening, http, threshold, load)
+        acceptor.start()
+        for _ in range(3):
+            with socket.create_connection(listening.getsockname()) as client:
+                client.setblocking(False)
+                await loop.sock_sendall(client, data)
+                client.shutdown(socket.SHUT_WR)
+                while await asyncio.wait_for(loop.sock_recv(client, 65536), 10):
+                    pass
+        async with asyncio.timeout(10):
+            while acceptor.is_opening() or http.connections:
+                await asyncio.sleep(0.01)
+        assert table.connections.tolist() == [0]
+        acceptor.close()
+        http.deadlines.close()
+
+    asyncio.run(run())
+
+
 def test_a_failed_handshake_harms_nobody_else() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
