@@ -73,6 +73,9 @@ flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/perfor
 stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy, vanishing and very many clients; 14 minutes
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.stress
 
+scale: $(VENV)/dev ## Measure what grows with routes, instances, consumers, beside an older build; writes docs/performance.md; half an hour
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.scale
+
 soak: $(VENV)/dev ## Mixed load, reloads and faults for MINUTES (60); fails where a process of the gateway keeps growing
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.soak $(if $(filter command environment,$(firstword $(origin MINUTES))),--minutes $(MINUTES))
 

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 
@@ -25,8 +25,7 @@ class _Answering(asyncio.Protocol):
     """200 to whatever comes; a client that wants the connection closed gets that."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has its own class
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))

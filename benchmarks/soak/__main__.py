@@ -27,7 +27,7 @@ _GRACE: Final = 30.0
 _DESCRIPTORS: Final = 20
 """By how many open files and sockets an hour a process may grow: the load itself has now more, now fewer."""
 _BACK: Final = 30.0
-_MEANT: Final = ("ok", "500 of the service", "429 rate_limited")
+_MEANT: Final = ("ok", "500 of the service", "429 rate_limited", "503 no_healthy_upstream")
 _REFUSED: Final = "the configuration is wrong and was not taken over"
 
 
@@ -144,7 +144,7 @@ def _line(foot: Footprint, sample: Sample) -> str:
 
 
 def _table(seen: dict[int, Footprint], settle: float) -> str:
-    head = ("process", "minutes", "PSS MiB", "settled", "end", "MiB an hour", "RSS MiB", "open", "more an hour")
+    head = ("process", "minutes", "RSS MiB", "settled", "end", "MiB an hour", "PSS MiB", "open", "more an hour")
     return markdown([head, *(_row(foot, settle) for foot in seen.values())])
 
 
@@ -155,11 +155,11 @@ def _row(foot: Footprint, settle: float) -> list[str]:
     return [
         foot.kind,
         f"{(last.at - first.at) / 60:.0f}",
-        f"{first.pss / _MIB:.1f}",
-        f"{settled[0].pss / _MIB:.1f}" if settled else "",
-        f"{last.pss / _MIB:.1f}",
-        f"{growth[0] / _MIB:+.2f}" if growth else "too short",
+        f"{first.rss / _MIB:.1f}",
+        f"{settled[0].rss / _MIB:.1f}" if settled else "",
         f"{last.rss / _MIB:.1f}",
+        f"{growth[0] / _MIB:+.2f}" if growth else "too short",
+        f"{last.pss / _MIB:.1f}",
         str(last.descriptors),
         f"{growth[1]:+.0f}" if growth else "",
     ]

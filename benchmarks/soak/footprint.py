@@ -57,10 +57,13 @@ class Footprint:
         return len(self.settled(settle)) >= _LEAST
 
     def growth(self, settle: float) -> tuple[float, float]:
-        """Bytes (`pss`) and descriptors an hour once it has settled; needs two samples."""
+        """Bytes (`rss`) and descriptors an hour once it has settled; needs two samples.
+
+        By `pss` a process grows when those end that it shared pages with, or write to them.
+        """
         samples = self.settled(settle)
         return (
-            _slope([(each.at, each.pss) for each in samples]) * _HOUR,
+            _slope([(each.at, each.rss) for each in samples]) * _HOUR,
             _slope([(each.at, each.descriptors) for each in samples]) * _HOUR,
         )
 

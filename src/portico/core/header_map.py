@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, overload
 
 from portico.core.caches import remembered
@@ -107,7 +107,7 @@ class Headers:
 class EditableHeaders(Headers):
     """Fields to be read and edited. Names and values are checked: a wrong one raises ValueError, and edits nothing."""
 
-    __slots__ = ("_changed", "_own")
+    __slots__ = ("_own", "is_edited")
 
     _names: list[bytes]
     _lines: list[bytes]
@@ -116,12 +116,11 @@ class EditableHeaders(Headers):
         self,
         names: list[bytes],
         lines: list[bytes],
-        changed: Callable[[], None] = lambda: None,
         own: frozenset[bytes] = frozenset(),
     ) -> None:
-        """Edits the two lists in place; `changed` is called with each edit, `own` names are refused."""
+        """Edits the two lists in place; `own` names are refused."""
         super().__init__(names, lines)
-        self._changed = changed
+        self.is_edited = False
         self._own = own
 
     def set(self, name: str, value: str) -> None:
@@ -141,13 +140,13 @@ class EditableHeaders(Headers):
     def drop(self, names: Collection[bytes]) -> None:
         """Remove the lines of these lower-cased names, whatever governs them."""
         self._names[:], self._lines[:] = _without(names, self._names, self._lines)
-        self._changed()
+        self.is_edited = True
 
     def append(self, lower: bytes, line: bytes) -> None:
         """One more line, which is known to be one, of this lower-cased name."""
         self._names.append(lower)
         self._lines.append(line)
-        self._changed()
+        self.is_edited = True
 
 
 def _without(names: Collection[bytes], all_names: list[bytes], lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -72,6 +72,10 @@ class Fields:
         self.edited_by: object = None
         """The edit that made `edited` of them, cached in the same way."""
 
+    def unremembered(self) -> Fields:
+        """The same fields, without what is cached with these."""
+        return Fields(self.names, self._lines, self.shape, self.match)
+
     @property
     def lines(self) -> list[bytes]:
         """All of them."""

@@ -67,8 +67,7 @@ class ResponseEdit:
     # What changes with an edit has its first value here: no slots, so that each of these costs nothing until then.
     _headers: EditableHeaders | None = None
     answer: Answer | None = None
-    changed = False
-    """Whether anything was edited."""
+    _status_changed = False
     rules: Any = None
     """The rules of `transform` that apply to it, once they are known."""
     lines: list[bytes] | None = None
@@ -101,7 +100,13 @@ class ResponseEdit:
                 f"{status} cannot take the place of {self._status}: one of them has no body; return an answer"
             )
         self._status = int(status)
-        self.changed = True
+        self._status_changed = True
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was edited. The fields note it themselves: if they referred to this, only a collection of
+        garbage would free the two, and with them the exchange."""
+        return self._status_changed or (self._headers is not None and self._headers.is_edited)
 
     @property
     def headers(self) -> EditableHeaders:
@@ -109,11 +114,8 @@ class ResponseEdit:
         if self._headers is None:
             self.lines = lines = self._unedited_lines()
             names = [line.partition(b":")[0].lower() for line in lines]
-            self._headers = EditableHeaders(names, lines, self._note_change, _OWN)
+            self._headers = EditableHeaders(names, lines, _OWN)
         return self._headers
-
-    def _note_change(self) -> None:
-        self.changed = True
 
     def drop(self, names: Collection[bytes]) -> None:
         """Remove fields by lower-cased names, also those that hooks may not."""

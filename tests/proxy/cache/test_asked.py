@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from portico.proxy.cache.asked import ABSENT, Asked
@@ -121,3 +123,12 @@ def test_it_is_remembered_with_the_fields() -> None:
 )
 def test_a_response_that_is_to_come_as_it_is_made(value: str, is_incremental: bool) -> None:
     assert asked(f"Incremental: {value}").is_incremental is is_incremental
+
+
+def test_it_is_freed_with_the_fields() -> None:
+    """What leads back to itself stays until a collection, and what a reload finds of such stays for good."""
+    gc.collect()
+    head = request("Accept: */*", "Accept-Language: de")
+    assert Asked.of(head).language == b"de"
+    del head
+    assert gc.collect() == 0

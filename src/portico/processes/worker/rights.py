@@ -15,6 +15,7 @@ from portico.core.tasks import background
 from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.rights import Right, right_of
 from portico.proxy.tunnel import Tunnel
+from portico.proxy.waiting import Waiting
 from portico.wire.frontend import Connection
 from portico.wire.http1.server import ServerConnection
 from portico.wire.websocket import POLICY_VIOLATION, RESTART
@@ -47,7 +48,7 @@ class _Running:
         if not connection.is_running or connection.request is not self.request:
             return None
         found: Any = connection.receiver
-        while found is not None and not isinstance(found, Exchange):
+        while found is not None and (isinstance(found, Waiting) or not isinstance(found, Exchange)):
             found = getattr(found, "exchange", None) or getattr(found, "receiver", None)  # one may stand before another
         is_it = isinstance(found, Exchange) and found.started <= self.until  # the same head may have come again
         return found if is_it else None

@@ -112,7 +112,8 @@ class Asked:
         fields = request.fields
         asked = fields.asked
         if asked is None:
-            asked = fields.asked = Asked(fields, request.hop_by_hop)
+            # Not these fields themselves: only a collection of garbage would free what refers to each other.
+            asked = fields.asked = Asked(fields.unremembered(), request.hop_by_hop)
         return asked  # type: ignore[no-any-return]
 
     @property
