@@ -21,10 +21,23 @@ _SEEN_DOCUMENT = (
     '{"connection":"$connection","request_id":"$http_x_request_id",'
     '"forwarded_for":"$http_x_forwarded_for","user":"$http_x_consumer_username"}'
 )
+# What only returns does not wait for a content, and answers before it is there; what passes on does.
 _HTTP = """\
+    upstream reader {{ server unix:{root}/reader; keepalive 64; keepalive_requests 1000000000; }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    server {{
+        listen unix:{root}/reader;
+        location / {{ return 200 '{document}'; }}
+    }}
     server {{
         listen 127.0.0.1:{port};
-        location / {{ return 200 '{document}'; }}
+        client_body_buffer_size 64k;
+        location / {{
+            if ($http_if_none_match) {{ return 304; }}
+            return 200 '{document}';
+            limit_except GET {{ proxy_pass http://reader; }}
+        }}
         location ~ {cacheable}$ {{ add_header Cache-Control 'public, max-age=3600'; return 200 '{document}'; }}
         location ~ {stamped}$ {{ add_header Cache-Control 'public, max-age=3600'; return 200 '$request_id'; }}
         location ~ {seen}$ {{

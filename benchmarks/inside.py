@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import gc
 import os
+import random
 import sys
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.mixes import MIXES
 from benchmarks.request import SECRET, Request, token
 from benchmarks.simulation import CONNECTIONS, RESPONSE, Simulation
 from portico.observe.access_log import AccessLog
@@ -58,7 +60,11 @@ def _fresh() -> bytes:
     return b"\r\n".join((line, server, date, b"Cache-Control: public, max-age=3600", *others))
 
 
-def _requests(chosen: argparse.Namespace) -> Callable[[int], list[bytes]]:
+_Batch = tuple[Sequence[bytes], Sequence[bytes]]
+"""What each client sends, and what of it comes in a second read, if anything."""
+
+
+def _requests(chosen: argparse.Namespace) -> Callable[[int], _Batch]:
     varied, routes, variants = chosen.varied, chosen.routes, chosen.variants
     request = Request("/items", method="POST" if chosen.post else "GET", body=chosen.post)
     fields = request.fields(token(), sequence="0")
@@ -71,14 +77,24 @@ def _requests(chosen: argparse.Namespace) -> Callable[[int], list[bytes]]:
     changing = b"X-Changing: %d\r\n" if varied or variants > 1 else b""
     different = sys.maxsize if varied else variants
 
-    def batch(number: int) -> list[bytes]:
+    def batch(number: int) -> _Batch:
         numbers = range(number * CONNECTIONS, (number + 1) * CONNECTIONS)
         if chosen.cache == "hit":
             numbers = range(CONNECTIONS)
         return [
             start % (n * 7919 % routes, n) + block + _filled(changing, n // CONNECTIONS % different) + b"\r\n" + content
             for n in numbers
-        ]
+        ], ()
+
+    return batch
+
+
+def _mixed(mix: Sequence[tuple[bytes, bytes]]) -> Callable[[int], _Batch]:
+    """Drawn at random, for every batch anew and in every process alike."""
+
+    def batch(number: int) -> _Batch:
+        heads, contents = zip(*random.Random(number).choices(mix, k=CONNECTIONS), strict=True)
+        return heads, contents
 
     return batch
 
@@ -104,10 +120,10 @@ def _hooks(names: Sequence[str]) -> AbstractContextManager[object]:
 
 async def _measure(chosen: argparse.Namespace) -> None:
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
+    batch = _mixed(MIXES[chosen.mix]("bench0")) if chosen.mix else _requests(chosen)
     with _hooks(chosen.hooks):
         wish = Watch({0: RecordFilter()}, counts=True) if chosen.watched else None
         worker = Simulation(_config(chosen), log, _fresh() if chosen.cache else RESPONSE, wish)
-    batch = _requests(chosen)
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -116,16 +132,16 @@ async def _measure(chosen: argparse.Namespace) -> None:
     number = 0
     if chosen.steps:
         for number in range(64):  # what is made once is made by then
-            worker.play(batch(number))
+            worker.play(*batch(number))
         counted = batch(number + 1)
-        _print(worker.steps(counted))
+        _print(worker.steps(*counted))
         end = 0.0
     while time.monotonic() < end:
         batches = [batch(number + index) for index in range(_ROUND // CONNECTIONS)]
         number += len(batches)
         before = time.thread_time()
         for requests in batches:
-            worker.play(requests)
+            worker.play(*requests)
         found.append((time.thread_time() - before) / _ROUND * 1e6)
         if log is not None:
             log.flush()
@@ -142,6 +158,10 @@ def main(arguments: Sequence[str]) -> None:
     """Measures and prints one line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inside", description=__doc__)
     parser.add_argument("--plain", action="store_true", help="without policies and without a log")
+    for name in MIXES:
+        parser.add_argument(
+            f"--{name}", action="store_const", const=name, dest="mix", help=f"the mix {name} of mixes.py"
+        )
     parser.add_argument("--varied", action="store_true", help="a header field that differs in every request")
     parser.add_argument("--variants", type=int, default=1, help="sets of fields that each client sends in turn")
     parser.add_argument("--post", type=int, default=0, help="bytes of content in each request")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from benchmarks import metrics
 from benchmarks.load import Load
+from benchmarks.loads.browser import Browser
+from benchmarks.loads.crowd import Crowd
 from benchmarks.loads.idle import Idle
 from benchmarks.loads.messages import Messages
 from benchmarks.loads.paced import Paced
@@ -100,11 +102,21 @@ _SEEN = Variant(Wrk(_GET), "seen before")
 _COMPRESSING = frozenset({"nginx", "portico", "portico, zstd"})
 _BASIC = frozenset({"nginx", "portico"})
 _PROXIES = frozenset({"nginx", "haproxy", "portico"})
+_MIXED = frozenset({"nginx", "nginx+lua", "haproxy", "envoy", "portico"})
 _SERIOUS = frozenset({"nginx", "nginx+lua", "envoy", "portico"})
 _PLAIN = frozenset({"nginx", "haproxy", "envoy", "caddy", "portico"})
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("all-policies", "small GET, all policies", POLICIES, _one(Wrk(_GET)), rounds=6),
+    Scenario("crowd", "small GETs of 500 users, all policies", POLICIES, _one(Crowd()), rounds=6, only=_MIXED),
+    Scenario(
+        "browser",
+        "requests of browsers and libraries, 30 % with a content in a second read, all policies",
+        POLICIES,
+        _one(Browser()),
+        rounds=6,
+        only=_MIXED,
+    ),
+    Scenario("all-policies", "the same small GET over and over, all policies", POLICIES, _one(Wrk(_GET)), rounds=6),
     Scenario(
         "varied",
         "the same with a header that always differs",

@@ -19,6 +19,7 @@ from portico.processes.ipc.channel import Watch
 from portico.processes.worker.watching import Watching
 from portico.proxy.gateway import Gateway
 from portico.snapshot.builder import SnapshotBuilder
+from portico.upstreams import instance as instance_module
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Timeouts
 from portico.wire import turn as turn_module
@@ -52,6 +53,10 @@ _written: list[list[bytes]] = []
 def _write(descriptor: int, data: bytes) -> int:
     _written[descriptor].append(data)
     return len(data)
+
+
+def _has_input(_: object) -> bool:
+    return False
 
 
 class _Transport(asyncio.Transport):
@@ -120,6 +125,7 @@ class Simulation:
         loop = cast(asyncio.AbstractEventLoop, self._loop)
         deadlines, turn = Deadlines(loop), Turn(loop)
         vars(turn_module)["write"] = _write
+        vars(instance_module)["has_input"] = _has_input
         metrics = Metrics()
         builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
         own = Config.model_validate(config)
@@ -135,11 +141,19 @@ class Simulation:
         self._clients = [_connected(server) for _ in range(CONNECTIONS)]
         self._services = [_kept(instance) for instance in instances for _ in range(CONNECTIONS)]
 
-    def play(self, requests: Sequence[bytes]) -> None:
-        """One request from every client, and its response. Raises RuntimeError for one that is not 200."""
+    def play(self, requests: Sequence[bytes], contents: Sequence[bytes] = ()) -> None:
+        """One request from every client, and its response. Raises RuntimeError for one that is not 200.
+
+        Where there are `contents`, those that are not empty come behind their requests in a read of their own.
+        """
         for (client, _), request in zip(self._clients, requests, strict=True):
             client.data_received(request)
         self._loop.turn()
+        for (client, _), content in zip(self._clients, contents, strict=False):
+            if content:
+                client.data_received(content)
+        if contents:
+            self._loop.turn()
         for service, transport in self._services:
             if transport.written:
                 transport.written.clear()
@@ -150,7 +164,7 @@ class Simulation:
                 raise RuntimeError(f"no answer: {transport.written}")
             transport.written.clear()
 
-    def steps(self, requests: Sequence[bytes]) -> Counter[str]:
+    def steps(self, requests: Sequence[bytes], contents: Sequence[bytes] = ()) -> Counter[str]:
         """How many instructions of the interpreter each function takes for one request from every client."""
         steps: Counter[str] = Counter()
 
@@ -162,7 +176,7 @@ class Simulation:
 
         sys.settrace(trace)
         try:
-            self.play(requests)
+            self.play(requests, contents)
         finally:
             sys.settrace(None)
         return steps

@@ -26,7 +26,12 @@ def authorization(request: Request, *, forged: bool = False) -> str:
     """A token for one request: of its algorithm, or with a wrong signature."""
     if request.tokens not in PUBLIC:
         return token(SECRET[::-1] if forged else SECRET)
-    return _bad(0) if forged else _public(request.tokens, 0)
+    return _bad(0) if forged else issued(request.tokens, jti="0")
+
+
+def issued(algorithm: str, **more: Any) -> str:
+    """A token of one of the PUBLIC algorithms, with more claims or others."""
+    return signed(algorithm, {**CLAIMS, "iss": ISSUER, **more})
 
 
 def token_file(algorithm: str, directory: Path) -> Path:
@@ -55,11 +60,7 @@ def _distinct(algorithm: str) -> list[str]:
         return [token(jti=str(number)) for number in range(_COUNT)]
     if algorithm == BAD:
         return [_bad(number) for number in range(_COUNT)]
-    return [_public(algorithm, number) for number in range(_COUNT)]
-
-
-def _public(algorithm: str, number: int) -> str:
-    return signed(algorithm, {**CLAIMS, "iss": ISSUER, "jti": str(number)})
+    return [issued(algorithm, jti=str(number)) for number in range(_COUNT)]
 
 
 def _bad(number: int) -> str:

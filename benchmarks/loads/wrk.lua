@@ -1,12 +1,15 @@
 -- wrk script: sends the template named in its first argument, numbered from its second argument on and spread over as
 -- many routes or URLs as the third says, each with the next of the tokens in the file that the fourth names (from the
--- fifth on), and prints what was measured as one line of JSON.
+-- fifth on), and prints what was measured as one line of JSON. Where the third is "drawn", the first names a file of
+-- requests with a NUL between each and the next, of which it sends whichever chance has it.
+local drawn
 local parts, number, before, routes, tokens, token = {}, 0, nil, 0, nil, 0
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   local template = file:read("*a")
   file:close()
+  if args[3] == "drawn" then return draw_from(template, tonumber(args[2])) end
   number, routes = tonumber(args[2]), tonumber(args[3])
   if routes > 0 then
     local first, last = template:find("@ROUTE@", 1, true)
@@ -27,7 +30,19 @@ function init(args)
   end
 end
 
+function draw_from(requests, seed)
+  drawn = {}
+  math.randomseed(seed)
+  local from = 1
+  repeat
+    local nul = requests:find("\0", from, true)
+    drawn[#drawn + 1] = requests:sub(from, nul and nul - 1)
+    from = nul and nul + 1
+  until not nul
+end
+
 function request()
+  if drawn then return drawn[math.random(#drawn)] end
   number = number + 1
   if tokens then
     token = token % #tokens + 1

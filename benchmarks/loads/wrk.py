@@ -12,7 +12,7 @@ from benchmarks.load import Outcome, first_number, generate, template_file
 from benchmarks.request import Request
 from benchmarks.tokens import token_file
 
-_SCRIPT = Path(__file__).with_suffix(".lua")
+SCRIPT = Path(__file__).with_suffix(".lua")
 _sent: Counter[Path] = Counter()
 """How many requests a gateway has had, by its directory."""
 
@@ -32,7 +32,7 @@ class Wrk:
 
     def command(self, address: Address, seconds: float, directory: Path) -> list[str]:
         """The generator's, with its files in `directory`; it goes on with the tokens that it has not sent lately."""
-        load = [*self.options, f"-c{self.connections}", f"-d{max(1, round(seconds))}s", "-s", str(_SCRIPT)]
+        load = [*self.options, f"-c{self.connections}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT)]
         script = [str(template_file(self.request, directory)), str(first_number()), str(self.request.spread)]
         if self.request.tokens:
             script += [str(token_file(self.request.tokens, directory)), str(_sent[directory])]

@@ -1,9 +1,10 @@
-"""HAProxy that only passes on."""
+"""HAProxy that only passes on, and with policies."""
 
 from __future__ import annotations
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, ROUTES, TLS, WEBSOCKET, Peer
+from benchmarks.peer import BULK, DUTIES_OF_POLICIES, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Peer
+from benchmarks.peers import haproxy_policies
 from support.haproxy import command, version
 from support.site import Site
 
@@ -53,7 +54,19 @@ def _command(site: Site, tuning: str = "", bind: str = "", routing: str = "") ->
     return command(site, text)
 
 
-PEERS = tuple(
-    Peer("haproxy", stack, version, "apt install haproxy", configure)
-    for stack, configure in ((PLAIN, _plain), (BULK, _bulk), (ROUTES, _routes), (TLS, _tls), (WEBSOCKET, _plain))
+_INSTALL = "apt install haproxy"
+PEERS = (
+    Peer(
+        "haproxy",
+        POLICIES,
+        version,
+        _INSTALL,
+        haproxy_policies.configure,
+        duties=DUTIES_OF_POLICIES,
+        access_log="access.log",
+    ),
+    *(
+        Peer("haproxy", stack, version, _INSTALL, configure)
+        for stack, configure in ((PLAIN, _plain), (BULK, _bulk), (ROUTES, _routes), (TLS, _tls), (WEBSOCKET, _plain))
+    ),
 )

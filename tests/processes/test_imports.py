@@ -21,3 +21,18 @@ def test_what_is_needed_later_is_loaded_later(module: str, absent: list[str]) ->
     code = f"import sys, {module}; print([name for name in {absent} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+def test_control_goes_without_the_command_line_of_httpx() -> None:
+    code = """
+import sys
+from portico.core.imports import left_out
+with left_out("httpx._main"):
+    import httpx
+print(httpx.AsyncClient.__name__, "rich" in sys.modules, "httpx._main" in sys.modules)
+with left_out("httpx"):
+    pass
+print("httpx" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["AsyncClient False False", "True"]

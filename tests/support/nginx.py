@@ -36,6 +36,7 @@ http {{
 }}
 """
 
+# client_body_buffer_size: none of the benchmark's small contents goes to a file.
 # proxy_max_temp_file_size 0: a response waits for the client in the kernel's buffers, never in a file.
 UPSTREAM = """\
     upstream backend {{
@@ -46,6 +47,7 @@ UPSTREAM = """\
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_max_temp_file_size 0;
+    client_body_buffer_size 64k;
 """
 
 NO_LOG = "    access_log off;\n"

@@ -14,7 +14,7 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.sticky import CookieSticky, Sticky
 from portico.upstreams.sticky_issued import Bindings, IssuedSticky
 
-from .members import exchange, members
+from .members import Member, exchange, members
 
 A: Any
 B: Any
@@ -39,7 +39,7 @@ def always(instance: Any) -> Any:
 
 
 def chosen(sticky: Sticky, asked: Exchange, excluded: Sequence[Any] = (), usable: Sequence[Any] = (A, B)) -> Any:
-    return sticky.over(always(C), usable)(excluded, asked)
+    return sticky.over(always(C), {*usable})(excluded, asked)
 
 
 def with_cookie(sticky: CookieSticky, instance: Instance) -> Exchange:
@@ -79,7 +79,7 @@ def issued(bindings: Bindings | None = None, shared: Shared | None = None) -> Is
     sticky = IssuedSticky(
         by_header("Session"), "s", Bindings(100.0) if bindings is None else bindings, cast(Any, shared)
     )
-    sticky.use([A, B])
+    sticky.over(always(C), {A, B})
     return sticky
 
 
@@ -165,7 +165,17 @@ def test_redis_is_asked_about_what_a_worker_does_not_know() -> None:
     sticky.found(digest, A.name, 1000.0)
     assert sticky.asks_about(exchange("Session: one")) is None
     assert sticky.named(exchange("Session: one")) is A
-    sticky.use([B])
+    sticky.over(always(C), {B})
     assert sticky.asks_about(exchange("Session: one")) == digest, "another instance may have taken it over"
     shared.is_up = False
     assert sticky.asks_about(exchange("Session: two")) is None
+
+
+def test_of_two_instances_of_one_name_the_one_that_stays_is_led_to() -> None:
+    """As while the TLS of an instance changes."""
+    other: Any = Member(A.name)
+    sticky = issued()
+    sticky.issued(b"one", A.name, 1000.0, is_error=False)
+    for usable, led_to in (({A, other}, {A, other}), ({other}, {other}), ({A}, {A}), (set[Any](), {None})):
+        sticky.over(always(C), usable)
+        assert sticky.named(exchange("Session: one")) in led_to

@@ -7,14 +7,14 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 import uvloop
 
-from portico.wire.splice import Moves, Pipe, Splice
+from portico.wire.paced import Paced
+from portico.wire.splice import Pipe, Splice
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "splice"), reason="splice is Linux's")
 
@@ -150,10 +150,8 @@ class End:
         self.again = asyncio.Event()
         self.has_faulted = asyncio.Event()
         self.changed = asyncio.Event()
-        self.moving: Callable[[], None] = lambda: None
 
     def body_moved(self, size: int, rest: bytes = b"") -> None:
-        self.moving()
         self.left -= size
         self.moved += size
         self.rest += rest
@@ -174,10 +172,9 @@ class End:
 class Passage:
     """A splice of `left` bytes between two ends."""
 
-    def __init__(self, ends: Ends, left: int, moves: Moves | None = None) -> None:
-        self.ends = ends
+    def __init__(self, ends: Ends, left: int) -> None:
         self.source, self.sink = End(ends.source, left), End(ends.sink)
-        self.splice = Splice(self.source, self.sink, moves or Moves(asyncio.get_running_loop()))
+        self.splice = Splice(self.source, self.sink, Pipe(), Paced(asyncio.get_running_loop()))
 
     async def is_over(self) -> None:
         await asyncio.wait_for(self.source.again.wait(), 10)
@@ -247,29 +244,6 @@ def test_bytes_that_can_not_be_moved_are_left_to_be_read(run: Run) -> None:
             await passage.is_over()
             assert ends.received() == b""
             assert ends.source.recv(100) == b"behind it"
-
-    run(main())
-
-
-def test_bodies_move_one_after_the_other_where_there_is_no_time_for_more_in_a_turn(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And in the order in which they had something, whoever has more of it."""
-    monkeypatch.setattr("portico.wire.splice._TURN", 0.0)
-    monkeypatch.setattr("portico.wire.splice._FIRST", 10_000)
-    order: list[int] = []
-
-    async def main() -> None:
-        moves = Moves(asyncio.get_running_loop())
-        with ExitStack() as stack:
-            passages = [Passage(Ends(stack), 1 << 20, moves) for _ in range(3)]
-            for number, passage in enumerate(passages):
-                passage.source.moving = partial(order.append, number)
-                passage.ends.serve(MEBIBYTE[:50_000])
-            for passage in passages:
-                await passage.source.has_moved(50_000)
-                passage.splice.close()
-        assert sorted(order[:3]) == sorted(order[3:6]) == [0, 1, 2]
 
     run(main())
 

@@ -79,6 +79,7 @@ def _read(arguments: Sequence[str]) -> _Written | None:
 def _loaded(path: Path) -> list[Config]:
     """The configuration; none where something is wrong with it, or users' policies are to be imported first."""
     with kept():
+        import portico.processes.supervisor.main  # noqa: F401  as in `serve`
         from portico.config import ConfigError, file_problems, load_config, names_plugins
     try:
         loaded = load_config(path, os.environ)

@@ -21,11 +21,11 @@ def serve(load: Callable[[], tuple[Config, Path | None, str]], *, reload: bool, 
 
     Where its address is taken, that ends the command, with exit code 1; `has_port` says that the command line has one.
     """
-    loaded, path, refused = load()
-    with kept():
+    with kept():  # first: modules that lie among what is read would keep its memory from being returned
         from portico.config import expired_certificates, warnings_for
         from portico.processes.ipc.listeners import ListenError, Listeners
         from portico.processes.supervisor.main import Supervisor
+    loaded, path, refused = load()
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         _say(f"warning: {warning}")
     try:

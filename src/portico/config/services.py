@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -40,6 +40,7 @@ from portico.core.fields import FORBIDDEN_TRAILERS, PASSES
 from portico.core.found import Found
 from portico.core.hosts import host_name, is_internal
 from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, NotEmpty, Size, parse_duration
+from portico.core.slices import Steps, at_once
 from portico.net.tls.certificates import Pair
 from portico.policies.maintenance import MaintenanceSettings
 
@@ -478,6 +479,18 @@ class ServiceSettings(ServiceDefaults, _Addressed):
 
         `found` are the service's registered instances.
         """
+        return at_once(self.finding(version, found)) if found else self._upstream(version)
+
+    def finding(self, version: str | None, found: Sequence[Found]) -> Steps[Upstream]:
+        """The same in steps: there may be thousands of registered instances."""
+        upstream, registered = self._upstream(version), list[InstanceSettings]()
+        for instance in self._registered(version, upstream.shared, found, upstream.instances):
+            registered.append(instance)
+            yield
+        urls = frozenset(instance.url for instance in registered)
+        return replace(upstream, instances=(*upstream.instances, *registered), registered=urls)
+
+    def _upstream(self, version: str | None) -> Upstream:
         if version is None:
             own: _Addressed = self
             health, timeouts, retries = self.health_check, self.timeout, self.retries
@@ -496,11 +509,9 @@ class ServiceSettings(ServiceDefaults, _Addressed):
         def bound(key: str) -> Any:  # those of shared instances hold for all requests sent there
             return getattr(self, key) if shared else either(key)
 
-        written_instances = self.all_instances if shared else own.all_instances
-        registered = tuple(self._registered(version, shared, found, written_instances))
         return Upstream(
-            instances=(*written_instances, *registered),
-            registered=frozenset(instance.url for instance in registered),
+            instances=self.all_instances if shared else own.all_instances,
+            registered=frozenset(),
             shared=shared,
             may_change=self.discover is not None,
             health=health,

@@ -304,7 +304,7 @@ class SnapshotBuilder:
 
     def _making_service(self, name: str, version: str | None, config: Config, coming: Coming) -> Steps[None]:
         live, settings, named = self.live, config.services[name], config.networks_allowed(name)
-        upstream = live.upstream(settings, name, version)
+        upstream = yield from live.upstream(settings, name, version)
         key = upstream_key(name, version, upstream)
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(name, upstream)
@@ -312,6 +312,7 @@ class SnapshotBuilder:
         cookies = cookie_key(config, upstream, self._secret)
         sticky = sticky_of(name, version, upstream, cookies, self._state, self._counting.bindings)
         service = Service(name, None, timeouts, retry, self._deadlines, balancing, hedging, failover, sticky)
+        live.begin(service, name, version)
         yield from live.filling(service, key, upstream, coming, named)
         service.limit = live.limit(key, upstream, coming.limits)
         coming.services[name, version] = service
@@ -505,7 +506,7 @@ class SnapshotBuilder:
 
         def mirror(settings: MirrorSettings) -> Mirror:
             service = self._service_named(settings.service, settings.version, config, self._coming)
-            upstream = self.live.upstream(config.services[settings.service], settings.service, settings.version)
+            upstream = config.services[settings.service].upstream(settings.version)
             return mirror_of(written.name, settings, handling, service, upstream, self._state, self._metrics)
 
         return tuple(map(mirror, written.mirrors))

@@ -11,10 +11,12 @@ from portico.config.telemetry import TracingSettings
 from portico.observe.tracing import Sampling
 from portico.upstreams.balancer import MakeBalancer
 from portico.upstreams.breaker import Trip
-from portico.upstreams.consistent_hash import ConsistentHash, by_client, by_cookie, by_header
+from portico.upstreams.consistent_hash import ConsistentHash, KeyOf, by_client, by_cookie, by_header
+from portico.upstreams.instance import Instance
 from portico.upstreams.least_connections import LeastConnections
 from portico.upstreams.power_of_two import PowerOfTwo
 from portico.upstreams.random_choice import RandomChoice
+from portico.upstreams.ring import Ring
 from portico.upstreams.round_robin import RoundRobin
 from portico.upstreams.service import Balancing, Retry, Timeouts
 from portico.wire.deadlines import NEVER
@@ -31,21 +33,23 @@ def balancing_of(upstream: Upstream) -> Balancing:
     """How requests are balanced over its instances."""
     ejects = upstream.circuit_breaker is None and upstream.passive_health is not None
     most = upstream.passive_health.max_ejected if ejects and upstream.passive_health else None
-    return Balancing(_balancer(upstream.load_balancing), most, upstream.slow_start)
-
-
-def _balancer(written: str | ConsistentHashSettings) -> MakeBalancer[Any]:
+    written = upstream.load_balancing
     if isinstance(written, str):
         make: MakeBalancer[Any] = _BALANCERS[written]
-        return make
+        return Balancing(make, most, upstream.slow_start)
+    ring: Ring[Instance] = Ring()
+    make = partial(ConsistentHash, key_of=_key_of(written), ring=ring)
+    return Balancing(make, most, upstream.slow_start, ring)
+
+
+def _key_of(written: ConsistentHashSettings) -> KeyOf:
     match written.consistent_hash:
         case HeaderKey(header=name):
-            key_of = by_header(name)
+            return by_header(name)
         case CookieKey(cookie=name):
-            key_of = by_cookie(name)
+            return by_cookie(name)
         case _:
-            key_of = by_client
-    return partial(ConsistentHash, key_of=key_of)
+            return by_client
 
 
 def latency_wanted(upstream: Upstream) -> bool:

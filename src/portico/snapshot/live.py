@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -74,6 +74,12 @@ class Coming:
     limits: dict[str, Limit] = field(default_factory=dict)
     """By upstream key: how many requests may be in flight there."""
     splits: dict[SplitKey, SplitWeights] = field(default_factory=dict)
+
+    def parts(self) -> Iterator[object]:
+        """All services and instances."""
+        yield from self.services.values()
+        for _, _, instance in self.instances:
+            yield instance
 
 
 @dataclass(frozen=True)
@@ -150,9 +156,14 @@ class LiveServices:
         self._contexts.keep(used)
         self._contexts.refresh()
 
-    def upstream(self, settings: ServiceSettings, service: str, version: str | None) -> Upstream:
-        """A service's or version's settings with the instances that are registered now."""
-        return settings.upstream(version, [*chain.from_iterable(self._found.get(service, {}).values())])
+    def upstream(self, settings: ServiceSettings, service: str, version: str | None) -> Steps[Upstream]:
+        """A service's or version's settings with the instances that are registered now, in steps."""
+        return settings.finding(version, [*chain.from_iterable(self._found.get(service, {}).values())])
+
+    def begin(self, service: Service, name: str, version: str | None) -> None:
+        """A service of the coming snapshot has most instances of the current one."""
+        if (name, version) in self._current.services:
+            service.begin_with(self._current.services[name, version])
 
     def filling(
         self, service: Service, key: str, upstream: Upstream, coming: Coming, named: Sequence[Network]
@@ -405,6 +416,10 @@ class LiveServices:
         self._refresh({key: (instance,)})
 
     # ---- views
+
+    def parts(self) -> Iterator[object]:
+        """All services and instances of the snapshot that is current now, also once there is another one."""
+        return self._current.parts()
 
     def instances(self) -> list[Instance]:
         """Every instance, what policies ask and the control process last."""

@@ -6,23 +6,18 @@ Members are points on a ring; a key belongs to the next point. When a member lea
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Callable, Sequence
 from copy import copy
-from functools import lru_cache
-from hashlib import blake2b
 from math import ceil
 from typing import Final, Generic, TypeAlias
 
 from portico.core.clients import client_of
 from portico.core.exchange import Exchange
+from portico.core.slices import at_once
 from portico.upstreams.balancer import M
+from portico.upstreams.ring import Ring, point_of
 from portico.upstreams.round_robin import RoundRobin
 
-_POINTS: Final = 16
-"""Points of a member for each unit of its weight. Ten units are the least weight that is written: with 160 points
-shares differ by a few percent."""
-_MOST_POINTS: Final = 4096
 _SHARE: Final = 1.25
 """How many times its share of all exchanges under way a member may have before keys go on to the next."""
 _ALWAYS: Final = 10
@@ -32,22 +27,21 @@ KeyOf: TypeAlias = Callable[[Exchange], bytes]
 
 
 class ConsistentHash(Generic[M]):
-    """`key_of` gives what is hashed; requests with an empty key are balanced round robin."""
+    """`key_of` gives what is hashed; requests with an empty key are balanced round robin.
 
-    __slots__ = ("_hashes", "_key_of", "_members", "_indexes", "_shares", "_round_robin")
+    `ring` is that of its service, which the next balancer goes on with.
+    """
 
-    def __init__(self, members: Sequence[M], weights: Sequence[int], key_of: KeyOf) -> None:
+    __slots__ = ("_key_of", "_members", "_ring", "_round_robin", "_total")
+
+    def __init__(
+        self, members: Sequence[M], weights: Sequence[int], key_of: KeyOf, ring: Ring[M] | None = None
+    ) -> None:
         self._key_of = key_of
-        self._members = list(members)
-        total = sum(weights)
-        self._shares = [weight / total for weight in weights]
-        ring = sorted(
-            (point, index)
-            for index, (each, weight) in enumerate(zip(members, weights, strict=True))
-            for point in _points(each.name, min(_POINTS * weight, _MOST_POINTS))
-        )
-        self._hashes = [point for point, _ in ring]
-        self._indexes = [index for _, index in ring]
+        self._members = members
+        self._total = sum(weights)
+        self._ring: Ring[M] = ring or Ring()
+        at_once(self._ring.following(dict(zip(members, weights, strict=True))))
         self._round_robin = RoundRobin(members, weights)
 
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:
@@ -55,22 +49,19 @@ class ConsistentHash(Generic[M]):
         key = self._key_of(exchange)
         if not key:
             return self._round_robin.choose(excluded, exchange)
-        members, indexes = self._members, self._indexes
-        running = sum(each.in_flight for each in members) + 1
-        start = bisect(self._hashes, _hash(key))
+        weights, total = self._ring.weights, self._total
+        running = sum(each.in_flight for each in self._members) + 1
         nearest: M | None = None
-        seen: set[int] = set()
-        for step in range(len(indexes)):
-            index = indexes[(start + step) % len(indexes)]
-            if index in seen:
+        seen: set[M] = set()
+        for member in self._ring.after(point_of(key)):
+            if member in seen:
                 continue
-            seen.add(index)
-            member = members[index]
+            seen.add(member)
             if member not in excluded:
-                if member.in_flight < max(ceil(_SHARE * running * self._shares[index]), _ALWAYS):
+                if member.in_flight < max(ceil(_SHARE * running * (weights[member] / total)), _ALWAYS):
                     return member
                 nearest = nearest or member
-            if len(seen) == len(members):
+            if len(seen) == len(weights):
                 break
         return nearest
 
@@ -83,16 +74,6 @@ class ConsistentHash(Generic[M]):
         peeked = copy(self)
         peeked._round_robin = self._round_robin.peek()
         return peeked
-
-
-def _hash(data: bytes) -> int:
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
-
-
-@lru_cache(maxsize=1024)
-def _points(name: str, count: int) -> tuple[int, ...]:
-    """A member's points on the ring; more weight adds points and moves none."""
-    return tuple(_hash(f"{name}#{index}".encode()) for index in range(count))
 
 
 def by_client(exchange: Exchange) -> bytes:

@@ -20,6 +20,7 @@ from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
 from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.limit import Limit
+from portico.upstreams.ring import Ring
 from portico.upstreams.round_robin import RoundRobin
 from portico.upstreams.sticky import Choose, Sticky
 from portico.wire.deadlines import NEVER, Deadlines
@@ -69,12 +70,14 @@ class Balancing:
     """How instances share the requests.
 
     `max_ejected` is the share of them that may be ejected before those with open breakers are used again; None: any.
-    One that is admitted again has a tenth of its weight at first and all of it after `slow_start` seconds.
+    One that is admitted again has a tenth of its weight at first and all of it after `slow_start` seconds. `ring` is
+    what a service's balancers have in common that hash consistently.
     """
 
     make: MakeBalancer[Instance] = RoundRobin
     max_ejected: float | None = None
     slow_start: float = 0.0
+    ring: Ring[Instance] | None = None
 
 
 class Service:
@@ -145,6 +148,11 @@ class Service:
         if instances is not None:  # else `changing` brings them
             self.replace(instances)
 
+    def begin_with(self, previous: Service) -> None:
+        """Have most of the instances that the last snapshot's service has, before `changing` says which."""
+        if self._balancing.ring is not None and previous._balancing.ring is not None:
+            self._balancing.ring.copy(previous._balancing.ring)
+
     def follow(self, previous: Service) -> None:
         """Continue where the last snapshot's service stopped: with the balancer's position and the budgets used.
 
@@ -195,10 +203,15 @@ class Service:
                 self._with_tls += instance.address.tls is not None
             self._written[instance] = weight
             self._sort(instance)
+            if self.sticky is not None:
+                self.sticky.name_of(instance)  # the first time, that takes a while
             yield
         for instance in gone:
             self._drop(instance)
             yield
+        if self._balancing.ring is not None:
+            chosen = self._chosen()
+            yield from self._balancing.ring.following(dict(zip(chosen, self._shares(chosen), strict=True)))
         self._balance()
 
     def refresh(self, changed: Iterable[Instance] | None = None) -> None:
@@ -260,8 +273,6 @@ class Service:
 
     def _balance(self) -> None:
         """Make the balancer of those that may be chosen now."""
-        for instance in [*self._warming]:
-            self._sort(instance)
         self.available = available = self._chosen()
         self.reachable = len({*available, *_unejected(self._backups)}) if self._backups else len(available)
         balancer = self._balancing.make(available, self._shares(available))
@@ -270,7 +281,7 @@ class Service:
         self._balancer, self.choose = balancer, balancer.choose
         if self.sticky is not None:  # one of weight 0 and a backup keep the requests that belong to them
             self.choose = self.sticky.over(balancer.choose, {*available, *self._keeping})
-        if not self._warming.isdisjoint(available):
+        if self.deadline == NEVER and not self._warming.isdisjoint(available):
             self._deadlines.set(self, time.monotonic() + self._balancing.slow_start / _WHOLE)
 
     def _chosen(self) -> list[Instance]:
@@ -298,7 +309,7 @@ class Service:
 
     def deadline_passed(self) -> None:
         """An instance is warmer by a step."""
-        self._balance()
+        self.refresh([*self._warming])
 
     def faulted(self) -> None:
         """The step in warming up failed: do it again."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence, Set
 from copy import copy
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from portico.core.exchange import Exchange
 from portico.upstreams.consistent_hash import KeyOf, by_cookie
@@ -23,10 +23,13 @@ class Sticky:
 
     def __init__(self, key_of: KeyOf) -> None:
         self.key_of = key_of
+        self._usable: Set[Instance] = frozenset()
+        self._named: dict[str | bytes, Instance] = {}
+        """Those by what requests name them by."""
 
-    def over(self, choose: Choose, usable: Iterable[Instance]) -> Choose:
+    def over(self, choose: Choose, usable: Set[Instance]) -> Choose:
         """The same choice for all but those requests that name one of the `usable` instances."""
-        self.use(usable)
+        self._use(usable)
 
         def choose_named(excluded: Sequence[Instance], exchange: Exchange) -> Instance | None:
             named = self.named(exchange)
@@ -34,17 +37,29 @@ class Sticky:
 
         return choose_named
 
-    def use(self, usable: Iterable[Instance]) -> None:
-        """Note which instances requests may be sent to now."""
-        raise NotImplementedError
-
     def named(self, exchange: Exchange) -> Instance | None:
         """The instance that a request names, if it may be used."""
         raise NotImplementedError
 
-    def peek(self) -> Sticky:
+    def name_of(self, instance: Instance) -> str | bytes:
+        """What requests name an instance by."""
+        return instance.name
+
+    def peek(self) -> Self:
         """The same, for whoever asks which instance that is: nothing is noted for it."""
-        return copy(self)
+        peeked = copy(self)
+        peeked._usable, peeked._named = frozenset(), {}
+        return peeked
+
+    def _use(self, usable: Set[Instance]) -> None:
+        """Note which instances requests may be sent to now."""
+        before, self._usable, named = self._usable, usable, self._named
+        for instance in before - usable:
+            named.pop(self.name_of(instance), None)
+        for instance in usable - before:
+            named[self.name_of(instance)] = instance
+        if len(named) != len(usable):  # there are, or were, two of one name
+            self._named = {self.name_of(instance): instance for instance in usable}
 
 
 class CookieSticky(Sticky):
@@ -59,13 +74,12 @@ class CookieSticky(Sticky):
         self._key = key
         self._scope = scope
         self._ids: dict[str, bytes] = {}
-        self._usable: dict[bytes, Instance] = {}
-
-    def use(self, usable: Iterable[Instance]) -> None:
-        self._usable = {self.id_of(instance.name): instance for instance in usable}
 
     def named(self, exchange: Exchange) -> Instance | None:
-        return self._usable.get(self.key_of(exchange))
+        return self._named.get(self.key_of(exchange))
+
+    def name_of(self, instance: Instance) -> bytes:
+        return self.id_of(instance.name)
 
     def id_of(self, name: str) -> bytes:
         """The value of the cookie that leads to the instance of this name."""

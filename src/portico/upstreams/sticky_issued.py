@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from copy import copy
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Self
 
 from portico.core.caches import ages
 from portico.core.exchange import Exchange
@@ -112,17 +110,13 @@ class IssuedSticky(Sticky):
         self._scope = scope.encode()
         self._bindings = bindings
         self.shared = shared
-        self._usable: dict[str, Instance] = {}
-
-    def use(self, usable: Iterable[Instance]) -> None:
-        self._usable = {instance.name: instance for instance in usable}
 
     def named(self, exchange: Exchange) -> Instance | None:
         value = self.key_of(exchange)
         if not value:
             return None
         binding = self._bindings.get(self._digest(value), exchange.started)
-        return None if binding is None else self._usable.get(binding.instance)
+        return None if binding is None else self._named.get(binding.instance)
 
     def asks_about(self, exchange: Exchange) -> bytes | None:
         """What Redis has to be asked about before a request is forwarded: the digest of its value, if any.
@@ -134,7 +128,7 @@ class IssuedSticky(Sticky):
             return None
         digest, now = self._digest(value), exchange.started
         binding = self._bindings.get(digest, now)
-        if binding is None or binding.instance not in self._usable:
+        if binding is None or binding.instance not in self._named:
             return digest
         self._keep_shared(shared, digest, binding, now)
         return None
@@ -153,9 +147,9 @@ class IssuedSticky(Sticky):
         if self.shared is not None:
             self.shared.put(self.redis_key(digest), instance, self._bindings.ttl)
 
-    def peek(self) -> IssuedSticky:
+    def peek(self) -> Self:
         """It asks nobody else: what this worker does not know is not known."""
-        peeked = copy(self)
+        peeked = super().peek()
         peeked._bindings, peeked.shared = self._bindings.peek(), None
         return peeked
 

@@ -7,19 +7,17 @@ an end, a failure or a full socket, is left for the transports to find.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import logging
 import os
 import sys
-from collections import deque
 from contextlib import suppress
-from time import monotonic
 from typing import Final, Protocol
 
 from portico.core.exchange import Sink
 from portico.core.faults import FAULTS, contain
+from portico.wire.paced import Paced
 
 logger: Final = logging.getLogger("portico.wire")
 
@@ -29,8 +27,6 @@ _TAIL: Final = 16 * 1024
 """Bytes at the end of a body that are read as usual, so that what follows the end is seen."""
 _MOST: Final = 512 * 1024
 """Bytes that are moved at once, at most; then other connections are served."""
-_TURN: Final = 0.0005
-"""Seconds in which bodies are moved in one turn of the loop, however many there are; the others come in the next."""
 _FIRST: Final = 128 * 1024
 """Bytes that are moved at first, and twice as many each time: what a slow client does not take is kept in memory."""
 _CANNOT: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM)
@@ -91,70 +87,35 @@ class Pipe:
         return taken, rest
 
 
-class Moves:
-    """All bodies that are being moved: those that have something to move do so in order, a few in a turn of the loop.
-
-    Hundreds may have at once, and nobody else would be served before the last of them.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Raises OSError where there is no descriptor left."""
-        self.loop = loop
-        self.pipe = Pipe()
-        self._waiting: deque[Splice] = deque()
-        self._is_planned = False
-
-    def plan(self, splice: Splice) -> None:
-        """Have it move once those are through that came before it."""
-        self._waiting.append(splice)
-        self._plan()
-
-    def _plan(self) -> None:
-        if self._waiting and not self._is_planned:
-            self._is_planned = True
-            self.loop.call_soon(self._play)
-
-    def _play(self) -> None:
-        end = monotonic() + _TURN
-        try:
-            while self._waiting:
-                self._waiting.popleft().move()
-                if monotonic() >= end:
-                    break
-        finally:
-            self._is_planned = False
-            self._plan()
-
-
 class Splice:
     """The middle of one body on its way; it ends by itself, with a call to `read_again`, when it can't go on."""
 
-    __slots__ = ("_descriptor", "_is_waiting", "_moves", "_sink", "_size", "_source")
+    __slots__ = ("_descriptor", "_is_waiting", "_paced", "_pipe", "_sink", "_size", "_source")
 
-    def __init__(self, source: Source, sink: Sink, moves: Moves) -> None:
+    def __init__(self, source: Source, sink: Sink, pipe: Pipe, paced: Paced) -> None:
         """Raises OSError where there is no descriptor left."""
         self._source = source
         self._sink = sink
-        self._moves = moves
+        self._pipe = pipe
+        self._paced = paced
         self._size = _FIRST
         self._is_waiting = False
         self._descriptor = os.dup(source.descriptor)  # the loop refuses a reader on a transport's own descriptor
-        moves.loop.add_reader(self._descriptor, self._has_more)
+        paced.loop.add_reader(self._descriptor, self._has_more)
 
     def close(self) -> None:
         """Leave both sockets to their transports."""
         if self._descriptor >= 0:
-            self._moves.loop.remove_reader(self._descriptor)
+            self._paced.loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _has_more(self) -> None:
         if not self._is_waiting:
             self._is_waiting = True
-            self._moves.plan(self)
+            self._paced.plan(self._move)
 
-    def move(self) -> None:
-        """Move what there is, up to a limit; nothing once it is closed."""
+    def _move(self) -> None:
         self._is_waiting = False
         if self._descriptor < 0:
             return
@@ -170,7 +131,7 @@ class Splice:
             self._end()
             return
         try:
-            taken, rest = self._moves.pipe.move(self._descriptor, sink.descriptor, size)
+            taken, rest = self._pipe.move(self._descriptor, sink.descriptor, size)
         except OSError:  # BlockingIOError too: what comes next is nothing that could be moved, like urgent data
             self._end()
             return

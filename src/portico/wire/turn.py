@@ -15,7 +15,8 @@ from types import FunctionType
 from typing import Any, ClassVar, Final, cast
 
 from portico.core.faults import FAULTS, contain
-from portico.wire.splice import Moves
+from portico.wire.paced import Paced
+from portico.wire.splice import Pipe
 from portico.wire.writing import LARGE, WRITE_BUFFER, descriptor_of
 
 LARGE_READ: Final = 128 * 1024
@@ -190,13 +191,14 @@ class Turn:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.paced = Paced(loop)
         self._is_planned = False
         self._sides: dict[type[TurnProtocol], Side] = {}
 
     @cached_property
-    def moves(self) -> Moves:
-        """What moves long bodies, made when there is one. Raises OSError where there is no descriptor left."""
-        return Moves(self.loop)
+    def pipe(self) -> Pipe:
+        """The pipe for long bodies, made when there is one. Raises OSError where there is no descriptor left."""
+        return Pipe()
 
     def side_of(self, of: type[TurnProtocol]) -> Side:
         """What the connections of a class share."""

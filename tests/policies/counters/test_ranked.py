@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.core.slices import at_once
-from portico.policies.counters.ranked import Ranked
+from portico.policies.counters.ranked import Ranked, Shared
 
 KEYS = st.sampled_from("abcdefghij")
 
@@ -101,4 +101,27 @@ def test_peeking_changes_nothing() -> None:
     assert (peeked.get("a"), peeked.get("b")) == (6.0, 1.0)
     peeked.forget("a")
     assert peeked.get("a") == 0.0
+    again = ranked.peek()
+    again.forget("a")
+    assert again.get("a") == 0.0
     assert dict(ranked.items()) == {"a": 5.0}
+
+
+def test_many_share_their_bytes_and_each_keeps_its_part() -> None:
+    shared = Shared(max_bytes=1_000_000)
+    quiet: Ranked[int] = Ranked(shared=shared)
+    for key in range(200):
+        quiet.put(key, 1.0)
+    flooded = [Ranked[int](shared=shared) for _ in range(9)]
+    for key in range(5000):
+        for each in flooded:
+            each.put(key, 1.0 + key)
+    assert shared.size <= 1_000_000 + 9 * 1000
+    assert len(quiet) == 200
+    for key in range(200, 1000):
+        quiet.put(key, 1.0)
+    assert 350 < len(quiet) < 500, "a tenth of a megabyte"
+    assert shared.size <= 1_200_000
+    quiet.peek().put(-1, 1.0)
+    del each, flooded
+    assert (shared.holders, shared.size < 150_000) == (1, True)

@@ -207,6 +207,7 @@ def test_either_one_hand_of_the_kernel_passes_a_long_response_on_or_the_transpor
     connection.pause_reading()
     assert (len(hands.busy), transport.paused) == (0, True)
     connection.resume_reading()
+    world.loop.run()
     assert (len(hands.busy), transport.paused) == (1, True)
     connection.read_again()
     assert not transport.paused

@@ -158,20 +158,29 @@ def test_who_sends_other_names_in_every_head_keeps_nobody_waiting() -> None:
 
 
 def test_what_is_kept_has_bounds() -> None:
-    forms, form = RequestForms(often=1, pause=0.0), form_of(named(1))
+    forms = RequestForms(often=1, pause=0.0)
     for number in range(MOST_FORMS + 10):
         forms.learn(parsed(b"HTTP/1.1\r\nHost: a\r\n%bX: 1\r\n\r\n" % (b"Y: %d\r\n" % number * (number % 90))))
         forms.learn(parsed(named(number).replace(b"\r\n\r\n", b"\r\nEnd: 1\r\n\r\n")))
     kept = list(forms.table._forms.values())
     assert max(map(len, kept)) == ALIKE
     assert sum(map(len, kept)) == forms.table._made <= MOST_FORMS
-    for number in range(MOST_DECISIONS + 10):
-        assert form.learn(parsed(named(1).replace(b"Host: a", b"Host: h%d" % number)))
-    assert len(form._decided) <= MOST_DECISIONS
     rare = RequestForms(often=1000)
     for number in range(COUNTED + 10):
         rare.learn(parsed(named(number)))
     assert len(rare.table._counts) <= COUNTED
+
+
+def test_what_is_learnt_of_hosts_has_bounds() -> None:
+    forms = RequestForms(often=1, pause=0.0)
+    for number in range(MOST_DECISIONS + 100):
+        forms.learn(parsed(named(number % 3).replace(b"Host: a", b"Host: h%d" % number)))
+    kept = list(forms.table.all())
+    assert 0 < sum(len(form.decided) for form in kept) <= MOST_DECISIONS + len(kept)
+    long = named(1).replace(b"Host: a", b"Host: " + b"a" * 5000)
+    forms.learn(parsed(long))
+    assert forms.read(b"GET", b"/", long) is None
+    assert max(len(line) for form in kept for _, lines in form.decided for line in lines) < 100
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from typing import Any, Final
 from portico import __version__
 from portico.config import Config
 from portico.core import memory
+from portico.core.caches import forget_results
+from portico.core.imports import kept, left_out
 from portico.net.tls.tickets import TicketContexts
 from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
@@ -152,6 +154,8 @@ class Supervisor:
 
     def _start_all(self) -> None:
         count = self.gateway.worker_count
+        self._import_what_all_need()
+        forget_results()
         memory.trim()
         gc.freeze()
         self.children = [self.redis.child] if self.redis else []
@@ -166,11 +170,18 @@ class Supervisor:
         else:
             logger.warning("no admin API: %s", self.listeners.admin_problem)
 
+    def _import_what_all_need(self) -> None:
+        """Once rather than in each process that is forked from this one, which then share it."""
+        if self.redis is not None or self.gateway.redis_url is not None:
+            with kept(), contextlib.suppress(ImportError):  # workers say what is missing
+                import redis.asyncio  # noqa: F401
+
     def _control(self, child: Child) -> None:  # noqa: ARG002
-        from portico.processes.control.process import (  # FastAPI is loaded in this process only
-            ControlSockets,
-            run_control,
-        )
+        with kept(), left_out("httpx._main"):  # the command line of httpx, which brings all that draws tables
+            from portico.processes.control.process import (  # FastAPI is loaded in this process only
+                ControlSockets,
+                run_control,
+            )
 
         self.listeners.close()
         sockets = ControlSockets(self.control_listener, self.channel_listener, self.listeners.admin)

@@ -550,7 +550,8 @@ class _Worker:
 
         Raises what nobody foresaw.
         """
-        replaced = letting_go(chain(self.config.parts(), *(matcher.parts() for matcher in self.snapshot.all_matchers)))
+        matches = (matcher.parts() for matcher in self.snapshot.all_matchers)
+        replaced = letting_go(chain(self.config.parts(), *matches, self.builder.live.parts()))
         try:
             config, plugins = await self.preparation.take(dumped)
         except PluginError as error:

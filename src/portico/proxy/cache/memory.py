@@ -328,19 +328,25 @@ class MemoryStore:
 class _Ghosts:
     """Remembers which keys were evicted lately, in eight bytes each: part of a hash, and when it was."""
 
-    __slots__ = ("_count", "_places")
+    __slots__ = ("_count", "_most", "_places")
 
     def __init__(self, places: int) -> None:
-        self._places = array("Q", (0,)) * places
+        self._most = places
+        self._places = array("Q")
+        """Made for the first one: there may be none for ever, and two megabytes are much for a small worker."""
         self._count = 0
 
     def add(self, key: bytes) -> None:
         self._count += 1
         number = hash(key)
+        if not self._places:
+            self._places = array("Q", (0,)) * self._most
         self._places[number % len(self._places)] = (number >> 32 & 0xFFFFFFFF) << 32 | self._count & 0xFFFFFFFF
 
     def recall(self, key: bytes, most: int) -> bool:
         """Whether a key is among the `most` that were evicted last."""
+        if not self._places:
+            return False
         number = hash(key)
         found = self._places[number % len(self._places)]
         return found >> 32 == number >> 32 & 0xFFFFFFFF and (self._count - found) & 0xFFFFFFFF < most

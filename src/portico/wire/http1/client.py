@@ -394,8 +394,16 @@ class UpstreamConnection(TurnProtocol):
             if self.state is _BODY and self.decoder is not None and self.decoder.has_more:
                 self._yield_turn()
             elif not self.yielding and not self.transport.is_closing():
-                self._read_on()
+                self._read_on_in_turn()
             self._progress()
+
+    def _read_on_in_turn(self) -> None:
+        """Where much is to come, once those have read that could do so earlier: each may bring as much as it likes."""
+        if self.state is _BODY and self.left >= LONG:
+            self.yielding = True
+            self.turn.paced.plan(self._resume_turn)
+        else:
+            self._read_on()
 
     def _yield_turn(self) -> None:
         """Serve other connections before this service is read from again."""
@@ -422,8 +430,8 @@ class UpstreamConnection(TurnProtocol):
         sink = self.receiver.response_sink() if self.receiver is not None and self._is_long() else None
         if sink is not None:
             with contextlib.suppress(OSError):  # no descriptor left: go on without a splice
-                if self.turn.moves.pipe.is_of_use:
-                    self.splice = Splice(self, sink, self.turn.moves)
+                if self.turn.pipe.is_of_use:
+                    self.splice = Splice(self, sink, self.turn.pipe, self.turn.paced)
                     return
         self.transport.resume_reading()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -57,7 +57,7 @@ class Form:
         self.find = re.compile(pattern).fullmatch
         self.ends = b"\r" * (len(names) + 2)
         """What is left of a head without what is `USUAL`."""
-        self.deciding: Callable[[Any], object] = itemgetter(*decide)
+        self.deciding: Callable[[Any], tuple[bytes, ...]] = itemgetter(*decide)
 
 
 def _layout(
@@ -134,6 +134,11 @@ class Table(Generic[F]):
         """Those that a head with this key may have."""
         return self._forms.get(key, ())
 
+    def all(self) -> Iterator[F]:
+        """Each of them."""
+        for forms in self._forms.values():
+            yield from forms
+
     def note(self, key: object, names: Sequence[bytes], make: Callable[[], F | None]) -> None:
         """Note a head that has none of the forms; one is made if it comes often, unless that is of no use (None)."""
         counted = hash((key, *names))
@@ -163,5 +168,5 @@ class Table(Generic[F]):
         """Drop the forms that no head has had since the last time, and what the others have learnt."""
         kept = {key: [form for form in forms if form.forget()] for key, forms in self._forms.items()}
         self._forms = {key: forms for key, forms in kept.items() if forms}
-        self._made = sum(map(len, self._forms.values()))
+        self._made = len(list(self.all()))
         self._counts.clear()

@@ -10,8 +10,10 @@ from portico.wire.http1.grammar import DECIDING, METHOD_NAMES
 
 _START: Final = b"HTTP/1.1"
 _FIRST_FIELD: Final = len(_START) + 2
-MOST_DECISIONS: Final = 1024
-"""Of one form: so many hosts and methods."""
+MOST_DECISIONS: Final = 4096
+"""Hosts and methods that all forms know, together."""
+_DECIDING_SIZE: Final = 512
+"""Bytes of the lines that decide, where it is remembered what."""
 
 
 class _Decided(NamedTuple):
@@ -27,21 +29,21 @@ class _Decided(NamedTuple):
 class RequestForm(Form):
     """The request heads with certain names in a certain order."""
 
-    __slots__ = ("_decided", "noted")
+    __slots__ = ("decided", "noted")
 
     def __init__(self, request: RequestHead) -> None:
         """It is that of a `request` that was read."""
         assert request.fields.shape is not None
         super().__init__(_START, request.fields, request.fields.shape.unnoted, DECIDING)
         self.noted = request.noted
-        self._decided: dict[tuple[bytes, object], _Decided] = {}
+        self.decided: dict[tuple[bytes, tuple[bytes, ...]], _Decided] = {}
 
     def read(self, method: bytes, target: bytes, tail: bytes) -> RequestHead | None:
         """A request of this form with this whole `tail`; the `target` is the caller's to check. None for others."""
         match = self.find(tail)
         if match is None or tail.translate(None, USUAL) != self.ends:
             return None
-        decided = self._decided.get((method, self.deciding(match)))
+        decided = self.decided.get((method, self.deciding(match)))
         if decided is None:
             return None
         self.is_used = True
@@ -62,17 +64,17 @@ class RequestForm(Form):
         match = self.find(request.tail)
         if match is None:
             return False
-        if len(self._decided) >= MOST_DECISIONS:
-            self._decided.clear()
-        self._decided[request.method, self.deciding(match)] = _Decided(
-            request.method_name, request.host, request.keep_alive, request.hop_by_hop, request.known
-        )
+        lines = self.deciding(match)
+        if sum(map(len, lines)) <= _DECIDING_SIZE:
+            self.decided[request.method, lines] = _Decided(
+                request.method_name, request.host, request.keep_alive, request.hop_by_hop, request.known
+            )
         return True
 
     def forget(self) -> bool:
         """Forget what was learnt; whether the form was used since the last time."""
         was_used, self.is_used = self.is_used, False
-        self._decided.clear()
+        self.decided.clear()
         return was_used
 
 
@@ -92,6 +94,7 @@ class RequestForms:
 
     def __init__(self, often: int = OFTEN, pause: float = PAUSE) -> None:
         self.table: Table[RequestForm] = Table(often, pause)
+        self._learnt = 0
 
     def read(self, method: bytes, target: bytes, tail: bytes) -> tuple[RequestForm, RequestHead] | None:
         """A request by the form that it has; None where that is not known."""
@@ -106,8 +109,18 @@ class RequestForms:
         if not _may_be(request):
             return
         key = key_of(request.tail, _FIRST_FIELD)
-        if not any(form.learn(request) for form in self.table.of(key)):
+        if any(form.learn(request) for form in self.table.of(key)):
+            self._learnt += 1
+            if self._learnt > MOST_DECISIONS:
+                self._learnt = 0
+                self._forget()
+        else:
             self.table.note(key, request.fields.names, lambda: _made(request))
+
+    def _forget(self) -> None:
+        """Forget what the forms have learnt: what is in use is learnt anew, each by reading one request."""
+        for form in self.table.all():
+            form.decided.clear()
 
     def renewed(self) -> RequestForms:
         """Others, of which nothing is known yet."""

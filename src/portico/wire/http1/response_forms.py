@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from portico.core.fields import RESPONSE_DROP, RESPONSE_RULES
 from portico.core.messages import Fields, ResponseHead, passes_unchanged
 from portico.wire.http1.forms import OFTEN, PAUSE, USUAL, Form, Table, key_of, may_be
 from portico.wire.http1.grammar import WITHOUT_BODY
+
+_SAMPLE_SIZE: Final = 4096
+"""Bytes of the head that is kept with each form."""
 
 
 class ResponseForm(Form):
@@ -64,7 +69,7 @@ class ResponseForms:
 
     def learn(self, response: ResponseHead, noted: frozenset[bytes]) -> None:
         """Note a final response that was read field by field; `noted` is what its receiver wants to find."""
-        if may_be(response.fields):
+        if len(response.raw) <= _SAMPLE_SIZE and may_be(response.fields):
             self.table.note(_key_of(response.raw, noted), response.fields.names, lambda: _made(response))
 
 

@@ -17,6 +17,8 @@ from portico import __version__
 from portico.config import Config, ConfigError, Problem, load_text
 from portico.config.document import parse_document
 from portico.config.masks import masked_text
+from portico.core import memory
+from portico.core.caches import forget_results
 from portico.core.tasks import background
 from portico.plan import Change, Kind, Plan, summary
 from portico.plan.values import differences
@@ -402,6 +404,8 @@ class Configuration:
             await asyncio.to_thread(record)
         except OSError as error:
             logger.warning(_NOT_WRITTEN, extra={"reason": error.strerror, "file": str(self._history.directory)})
+        forget_results()
+        memory.trim()  # of thousands of routes, documents were made and compared that nobody needs any more
 
     def _record(self, before: Config | None, config: Config, cause: Cause, generation: int) -> None:
         source = config.source
