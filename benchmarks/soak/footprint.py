@@ -14,8 +14,9 @@ from support.proc import descriptors
 
 _SIZE: Final = re.compile(r"^(Pss|Rss):\s+(\d+) kB$", re.MULTILINE)
 _HOUR: Final = 3600.0
-_LEAST: Final = 10
-"""Samples by which growth can be judged."""
+_LEAST: Final = 1.5
+"""Times as long as it settles a process has to live on for a verdict: half a MiB comes and goes with the load."""
+_SAMPLES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Footprint:
 
     def is_judged(self, settle: float) -> bool:
         """Whether it lived long enough for a verdict."""
-        return len(self.settled(settle)) >= _LEAST
+        samples = self.settled(settle)
+        return len(samples) >= _SAMPLES and samples[-1].at - samples[0].at >= _LEAST * settle
 
     def growth(self, settle: float) -> tuple[float, float]:
         """Bytes (`rss`) and descriptors an hour once it has settled; needs two samples.
