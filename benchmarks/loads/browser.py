@@ -22,8 +22,8 @@ from benchmarks.loads.response import status_of
 from benchmarks.mixes import browser
 from benchmarks.request import Request
 
-_BEHIND: Final = 0.002
-"""Seconds between head and content: longer than a busy gateway takes for one request of each connection."""
+_BEHIND: Final = 0.001
+"""Seconds between head and content: what a busy gateway takes for one request of each connection."""
 
 
 @dataclass(frozen=True)
