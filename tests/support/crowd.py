@@ -29,7 +29,7 @@ async def _storm(ports: Sequence[int], requests: int, connections: int, target: 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(_request(target) * each)
         for _ in range(each):
-            statuses[await _status(reader)] += 1
+            statuses[(await _answer(reader))[0]] += 1
         writer.close()
 
     await asyncio.gather(*(one(*way) for way in ways))
@@ -40,12 +40,13 @@ def _request(target: str) -> bytes:
     return b"GET %b HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % target.encode()
 
 
-async def _status(reader: asyncio.StreamReader) -> int:
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    """The status of a response, and whether the connection ends with it."""
     head = await reader.readuntil(b"\r\n\r\n")
     found = _HEAD.match(head)
     assert found, head
     await reader.readexactly(int(found[2]))
-    return int(found[1])
+    return int(found[1]), b"\r\nconnection: close\r\n" in head.lower()
 
 
 class Crowd:
@@ -78,9 +79,13 @@ class Crowd:
             began = time.monotonic()
             writer.write(_request(self.target))
             try:
-                self.statuses[await _status(reader)] += 1
+                status, is_last = await _answer(reader)
+                self.statuses[status] += 1
             except (OSError, EOFError) as error:
                 self.statuses[type(error).__name__] += 1
+                is_last = True
+            if is_last:
+                writer.close()
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             self.seconds.append(time.monotonic() - began)
             await asyncio.sleep(0.002)
