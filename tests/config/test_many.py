@@ -39,7 +39,6 @@ def test_what_is_alike_is_one_object() -> None:
 
 def test_names_of_fields_are_shared() -> None:
     """Some thirty instances without them, as Pydantic makes them, and there would be no room for shared ones."""
-    for kind in (RouteSettings, ConsumerSettings):
-        whole: BaseModel = kind.model_construct(name="a")
-        small = kind.model_construct(name="a").small()
-        assert sys.getsizeof(small.__dict__) < sys.getsizeof(whole.__dict__)
+    whole: BaseModel = RouteSettings.model_construct(name="a")
+    small = RouteSettings.model_construct(name="a").small()
+    assert sys.getsizeof(small.__dict__) < sys.getsizeof(whole.__dict__)

@@ -81,9 +81,9 @@ class Ranked(Generic[K]):
     def put(self, key: K, number: float, floor: float = 0.0) -> None:
         """Set the number of a key. For a new one, others go where there is no room, and some that are up to `floor`."""
         if key not in self.numbers:
+            self.numbers[key] = number
             heappush(self._heap, (number, key))
             self._resize(getsizeof(key) + _ENTRY)
-            self.numbers[key] = number
             self._make_room(floor, _LOOKS)
         else:
             self.numbers[key] = number
@@ -121,7 +121,7 @@ class Ranked(Generic[K]):
             is_over = self._is_over()
             if known > floor and not is_over:
                 break
-            number = numbers[key]
+            number = numbers.get(key, 0.0)
             heappop(heap)
             if number <= floor or (is_over and number == known):
                 self._drop(key)
@@ -135,7 +135,7 @@ class Ranked(Generic[K]):
             heappush(heap, entry)
 
     def _drop(self, key: K) -> None:
-        del self.numbers[key]
+        self.numbers.pop(key, None)
         self._resize(-getsizeof(key) - _ENTRY)
 
     def _resize(self, size: int) -> None:
