@@ -27,11 +27,15 @@ _TAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
 
 
 class FetchError(Exception):
-    """There is no document; the message says why, to the operator, and `in_short` to everybody."""
+    """There is no document; the message says why, to the operator, and `in_short` to everybody.
 
-    def __init__(self, message: str, in_short: str) -> None:
+    `is_absent`: the service answered that there is none, which will hardly change in a second.
+    """
+
+    def __init__(self, message: str, in_short: str, *, is_absent: bool = False) -> None:
         super().__init__(message)
         self.in_short = in_short
+        self.is_absent = is_absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,9 @@ async def _take(response: httpx.Response, where: str, etag: str) -> Fetched:
         )
         raise FetchError(message, "it is elsewhere")
     if status != httpx.codes.OK:
-        hint = ": write openapi: PATH for where it is, or false for none" if status == httpx.codes.NOT_FOUND else ""
-        raise FetchError(f"{where} answered {status}{hint}", f"it answered {status}")
+        is_absent = status == httpx.codes.NOT_FOUND
+        hint = ": write openapi: PATH for where it is, or false for none" if is_absent else ""
+        raise FetchError(f"{where} answered {status}{hint}", f"it answered {status}", is_absent=is_absent)
     try:
         body = await whole_body(response, MOST_BYTES)
     except TooLargeError:

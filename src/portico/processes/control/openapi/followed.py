@@ -27,6 +27,8 @@ logger: Final = logging.getLogger("portico.openapi")
 _PAUSE: Final = 1.0
 """Seconds between two fetches at least, whatever happens; where they fail, each pause is twice the last."""
 _LONGEST_PAUSE: Final = 600.0
+_ABSENT: Final = 5
+"""As many failures a service counts for that says that it has no document: it is asked again after half a minute."""
 _LOGGED: Final = 20
 """Changes of which an event has the text."""
 
@@ -122,6 +124,8 @@ class Followed:
                 await self._fetch()
             except FetchError as error:
                 self._failed(str(error), error.in_short)
+                if error.is_absent:
+                    self.failures = max(self.failures, _ABSENT)
             except DocumentError as error:
                 self._failed(
                     f"what is at {self.source.settings.shown_path} cannot be used: {error}", "it cannot be used"
