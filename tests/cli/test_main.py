@@ -4,6 +4,8 @@ import errno
 import os
 import re
 import socket
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -378,3 +380,22 @@ def test_the_hash_of_a_password() -> None:
     assert done.exit_code == 0
     assert verify(done.output.strip(), "wonderland")
     assert CliRunner().invoke(app, ["password"], input="\n").exit_code == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file that is full")
+@pytest.mark.parametrize("arguments", [("routes",), ("version",)])
+def test_what_is_printed_has_no_place(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "portico.yaml").write_text(GOOD)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "portico", *arguments], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"portico: cannot write: No space left on device\n")
+
+
+def test_nothing_to_print_to() -> None:
+    """What `portico routes >&-` has."""
+    Path("portico.yaml").write_text(GOOD)
+    command = 'exec "$0" -m portico routes >&-'
+    done = subprocess.run(["/bin/sh", "-c", command, sys.executable], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

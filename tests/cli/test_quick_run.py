@@ -65,7 +65,14 @@ def test_a_variable_names_the_file(served: list[tuple[Any, ...]]) -> None:
             ["--reload=1"],
             ["-c=edge.yaml"],
         ),
-        *(["missing.yaml"], ["wrong.yaml"], ["plugins.yaml"], ["--port", "none"], ["--host", "no host"]),
+        *(
+            ["missing.yaml"],
+            ["wrong.yaml"],
+            ["plugins.yaml"],
+            ["--port", "none"],
+            ["--port=+81"],
+            ["--host", "no host"],
+        ),
     ],
 )
 def test_anything_else_is_for_the_command(served: list[tuple[Any, ...]], arguments: Sequence[str]) -> None:

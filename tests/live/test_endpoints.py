@@ -81,6 +81,12 @@ def test_own_endpoints_take_no_writes(gateway: Gateway) -> None:
         assert "GET" in (answer.get("allow") or "")
 
 
+@pytest.mark.parametrize("target", ["/", "/health", "/metrics"])
+def test_own_endpoints_say_what_they_take(gateway: Gateway, target: str) -> None:
+    answer = gateway.ask("OPTIONS", target)
+    assert (answer.status, answer.get("allow")) == (405, "GET, HEAD")
+
+
 def test_health_asked_by_many_at_once(gateway: Gateway) -> None:
     statuses: list[int] = []
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -140,16 +141,32 @@ def main() -> None:
     if path := os.environ.get("PORTICO_CONFIG"):
         os.environ["PORTICO_CONFIG"] = path[:-2] if path.endswith("\r\n") else path.removesuffix("\n")
     try:
-        app(prog_name="portico")
+        try:
+            app(prog_name="portico")
+        finally:
+            _flush()
     except SystemExit as end:
-        _end_at_once(end.code)
+        if lasting and isinstance(end.code, int | None):
+            os._exit(end.code or 0)  # without freeing a large configuration
         raise
+    except OSError as error:
+        if error.errno not in _UNWRITTEN or error.filename is not None:
+            raise
+        _end_unwritten(error)
 
 
-def _end_at_once(code: object) -> None:
-    """End the process without freeing a large configuration, unless what was printed cannot be written."""
-    if lasting and isinstance(code, int | None):
+_UNWRITTEN: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed before
+            stream.flush()
+
+
+def _end_unwritten(error: OSError) -> NoReturn:
+    """End where what is printed goes into a file on a disk that is full, for example."""
+    if error.errno != errno.EPIPE:  # who reads no further knows why
         with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code or 0)
+            os.write(2, f"portico: cannot write: {error.strerror}\n".encode())
+    os._exit(1)  # at its end the process would try to write what is left

@@ -71,6 +71,8 @@ def _read(arguments: Sequence[str]) -> _Written | None:
             value = value if equals else left.pop(0)
             if not value or value.startswith("-") or getattr(written, _OPTIONS[name]):
                 return None
+            if name == "--port" and not (value.isascii() and value.isdigit()):
+                return None
             setattr(written, _OPTIONS[name], value)
         elif argument.startswith("-") or not argument or written.config:
             return None

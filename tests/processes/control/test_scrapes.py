@@ -59,10 +59,12 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
         )
         scrapes = Scrapes(State(config, 1, None, workers, health, discovery, *others))
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
+        for no_version in (f"{OPEN_METRICS};version=new", 'text/plain;version="1.0.0"'):
+            assert (await scrapes.page(no_version))[0] == b"page of text/plain"
         for accept, (page, content_type) in zip(accepted, pages, strict=True):
             kind = OPEN_METRICS if accept.startswith(OPEN_METRICS) else "text/plain"
             assert content_type.startswith(kind)
             assert page == f"page of {kind}".encode()
 
     asyncio.run(asyncio.wait_for(play(), TIMEOUT))
-    assert sorted(rendered) == [OPEN_METRICS, "text/plain"]
+    assert sorted(rendered) == [OPEN_METRICS, *["text/plain"] * 3]

@@ -21,11 +21,13 @@ Page = tuple[bytes, str]
 """A body and its content type."""
 
 _JSON: Final = "application/json"
+_NOT_ALLOWED: Final = b'{"detail":"Method Not Allowed"}'
+"""As FastAPI has it."""
 _LISTENERS: Final = "/listeners/"
 
 
 class QuickAnswers:
-    """An ASGI application that answers reads of these paths itself; `others` answers everything else."""
+    """An ASGI application that answers at these paths itself; `others` answers everything else."""
 
     def __init__(self, state: State, others: ASGIApp) -> None:
         self._state = state
@@ -37,13 +39,16 @@ class QuickAnswers:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        page = self._page(scope) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else None
+        page = self._page(scope) if scope["type"] == "http" else None
         if page is None:
             await self._others(scope, receive, send)
             return
-        body, content_type = await page(scope)
+        reads = scope["method"] in ("GET", "HEAD")
+        body, content_type = await page(scope) if reads else (_NOT_ALLOWED, _JSON)
         fields = [(b"content-length", b"%d" % len(body)), (b"content-type", content_type.encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        if not reads:
+            fields.append((b"allow", b"GET, HEAD"))
+        await send({"type": "http.response.start", "status": 200 if reads else 405, "headers": fields})
         await send({"type": "http.response.body", "body": body})
 
     def _page(self, scope: Scope) -> Callable[[Scope], Awaitable[Page]] | None:

@@ -36,7 +36,10 @@ class Scrapes:
         A client may name any version and escaping, and the answer names the same; they make no difference here, where
         all names are plain ASCII. So no client can cause more than two kinds of pages.
         """
-        _, content_type = choose_encoder(accept)
+        try:
+            _, content_type = choose_encoder(accept)
+        except TypeError:  # a version with letters in it, which it compares with numbers
+            _, content_type = choose_encoder("")
         return await self._pages[content_type.partition(";")[0]].result(), content_type
 
     async def families(self) -> list[Metric]:
