@@ -27,6 +27,8 @@ logger: Final = logging.getLogger("portico.openapi")
 _PAUSE: Final = 1.0
 """Seconds between two fetches at least, whatever happens; where they fail, each pause is twice the last."""
 _LONGEST_PAUSE: Final = 600.0
+_SPREADS: Final = 20
+"""Where many documents are wanted, those that fail are not fetched again before so many times the span of a spread."""
 _ABSENT: Final = 5
 """As many failures a service counts for that says that it has no document: it is asked again after half a minute."""
 _LOGGED: Final = 20
@@ -135,7 +137,8 @@ class Followed:
                 self._failed(repr(error), "it cannot be used")
             await asyncio.sleep(_PAUSE)
             every = self.source.settings.every
-            pause = min(_PAUSE * 2.0**self.failures, _LONGEST_PAUSE) if self.failures else every
+            again = min(_PAUSE * 2.0**self.failures, _LONGEST_PAUSE)
+            pause = max(again, _SPREADS * self.within) if self.failures else every
             pause *= random.uniform(0.9, 1.1)  # noqa: S311
             try:
                 async with asyncio.timeout(max(0.0, pause - _PAUSE)):
