@@ -10,6 +10,8 @@ import pytest
 
 from portico.config import Config, ConfigError, load_text
 from portico.processes.control import shared_findings
+from portico.processes.control.prober import Finding
+from portico.processes.control.shared_findings import SharedFindings
 from support.checked import Instance, World, configured
 from support.redis_process import RedisProcess
 from support.redis_servers import cluster
@@ -125,7 +127,53 @@ def test_while_redis_is_away_each_asks_by_itself(
     play(scene)
 
 
-def test_what_is_no_finding_is_replaced(store: RedisProcess) -> None:
+def test_once_redis_is_away_no_check_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_findings, "_TIMEOUT", 0.1)
+    monkeypatch.setattr(shared_findings, "_PAUSE", 0.0)
+
+    async def scene(one: World, other: World, instance: Instance) -> None:
+        with RedisProcess() as away:
+            config = shared(away.url, instance)
+            one.health.watch(config)
+            (check,) = one.health.checks.values()
+            assert check.settings is not None
+            findings = SharedFindings(away.url)
+            away.pause()
+            assert await findings.known(check, check.settings) is None
+            with pytest.raises(StopIteration):
+                findings.known(check, check.settings).send(None)  # has nothing to await
+            away.resume()
+            while await findings.known(check, check.settings) is None:
+                findings.tell(check, check.settings, Finding(0.0, None))
+                await asyncio.sleep(0.01)
+            await findings.close()
+
+    play(scene)
+
+
+def test_a_check_with_other_settings_counts_no_finding_again(store: RedisProcess) -> None:
+    async def scene(one: World, other: World, instance: Instance) -> None:
+        instance.status = "503 No"
+        one.health.watch(shared(store.url, instance, CHECK.replace("500ms", "1h")))
+        other.health.watch(shared(store.url, instance, CHECK.replace("500ms", "1h")))
+        while not all(check.failures for world in (one, other) for check in world.health.checks.values()):
+            await asyncio.sleep(0.01)
+        assert instance.asked == 1
+        findings = SharedFindings(store.url)
+        for world in (one, other):
+            world.health.watch(shared(store.url, instance, CHECK.replace("500ms", "2h")))
+            (check,) = world.health.checks.values()
+            assert check.settings is not None
+            assert check.failures == 1
+            known = await findings.known(check, check.settings)
+            assert known is not None
+            assert known.finding is None
+        await findings.close()
+
+    play(scene)
+
+
+def test_what_is_no_finding_is_replaced(store: RedisProcess, caplog: pytest.LogCaptureFixture) -> None:
     async def scene(one: World, other: World, instance: Instance) -> None:
         config = shared(store.url, instance)
         one.health.watch(config)
@@ -141,6 +189,12 @@ def test_what_is_no_finding_is_replaced(store: RedisProcess) -> None:
         third.health.watch(config)
         await counted(third, 1)
         await third.health.close()
+        store.client.hdel(key, "found")
+        fourth = World()
+        fourth.health.watch(config)
+        await counted(fourth, 1)
+        await fourth.health.close()
+        assert not caplog.records
 
     play(scene)
 

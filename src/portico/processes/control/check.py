@@ -61,7 +61,7 @@ class Check:
         if self.settings is not None:
             self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
             self.passed, self.last, self.last_at = other.passed, other.last, other.last_at
-            self.error, self.ejected_by = other.error, other.ejected_by
+            self.error, self.ejected_by, self.mark = other.error, other.ejected_by, other.mark
 
     def interval(self, settings: HealthCheckSettings) -> float:
         """Seconds between two checks, as the instance is now."""

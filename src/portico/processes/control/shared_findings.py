@@ -135,7 +135,7 @@ class SharedFindings:
 
     async def known(self, check: Check, settings: HealthCheckSettings) -> Known | None:
         """What others know of a check; None: nobody asks but who called this, and has to `tell`."""
-        if time.monotonic() < self._away_until:
+        if not self._is_up or time.monotonic() < self._away_until:  # what is told finds out whether it is back
             return None
         bucket, key = _key(check, settings)
         answered: asyncio.Future[Sequence[Any]] = asyncio.get_running_loop().create_future()
@@ -221,10 +221,10 @@ def _parts(whole: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (whole[start : start + _AT_ONCE] for start in range(0, len(whole), _AT_ONCE))
 
 
-def _read(check: Check, age: int, written: bytes) -> Known | None:
+def _read(check: Check, age: int, written: bytes | None) -> Known | None:
     """What another gateway wrote, unless it cannot be read."""
     try:
-        found = _decode(written)
+        found = _decode(written or b"")
     except msgspec.DecodeError:
         return None
     is_new, check.mark = check.mark != found.mark, found.mark
