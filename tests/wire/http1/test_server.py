@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from portico.core.fields import PASSES_OR_RAISES
 from portico.core.messages import CHUNKED, UNTIL_CLOSE
 from portico.wire.deadlines import NEVER
 from portico.wire.frontend import Limits
@@ -521,6 +522,32 @@ def test_limits_that_change_while_a_request_is_answered_leave_its_response_alone
     world.wire.feed([GET])
     assert world.written == b"HTTP/1.1 200 OK\r\n\r\nab"
     assert [each.finishes for each in world.exchanges] == [[None], []]
+
+
+@pytest.mark.parametrize("known", [b"", GET])
+def test_a_request_with_a_word_for_the_gateway_is_not_taken_for_the_one_before_it(known: bytes) -> None:
+    """One of HTTP/1.0 gets no chunks, whatever came before it, and those after it are of their own version."""
+    world = held()
+    world.server.change(Limits(), PASSES_OR_RAISES)
+    if known:
+        world.wire.feed([known])
+        say_ok(world.exchanges[-1])
+    before = len(world.written)
+    world.wire.feed([b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nX-Portico-Explain: 1\r\n\r\n"])
+    world.exchanges[-1].stream.send_whole(200, (b"HTTP/1.1 200 OK", b"\r\n\r\n", b"ab"), CHUNKED, 0.0)
+    assert world.written[before:] == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nab"
+    assert world.is_ending
+
+
+def test_known_fields_behind_a_request_with_a_word_for_the_gateway() -> None:
+    world = held()
+    world.server.change(Limits(), PASSES_OR_RAISES)
+    aside = b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nX-Portico-Explain: 1\r\n\r\n"
+    for raw in (GET, aside, GET):
+        world.wire.feed([raw])
+        assert world.connection.takes_interim() is (raw is GET)
+        say_ok(world.exchanges[-1])
+        world.loop.run()
 
 
 def test_expect_100_continue_under_known_fields() -> None:

@@ -449,6 +449,7 @@ class ServerConnection(TurnProtocol):
             self.refuse(refused, buffer[: end + 2])
             return
         request.tail = b""
+        self.heads.latest = None  # this request is not it
         self.buffer = buffer[end + 4 :]
         self.head_begun = False
         self.scanned = 0
