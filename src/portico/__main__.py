@@ -13,8 +13,11 @@ def main() -> None:
         from portico.cli.quick_run import run_quickly
 
         run_quickly(sys.argv[2:])
-    with kept():
-        from portico.cli.main import main as run
+    try:
+        with kept():
+            from portico.cli.main import main as run
+    except KeyboardInterrupt:  # from here on Typer takes it
+        sys.exit("Aborted.")
     run()
 
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from portico import __version__
+from portico import __main__, __version__
 from portico.cli.admin_client import AdminClient
 from portico.cli.main import app
 from portico.config import Config
@@ -399,3 +400,14 @@ def test_nothing_to_print_to() -> None:
     command = 'exec "$0" -m portico routes >&-'
     done = subprocess.run(["/bin/sh", "-c", command, sys.executable], stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_ctrl_c_while_the_commands_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "portico.cli.main", Interrupted("portico.cli.main"))
+    monkeypatch.setattr(sys, "argv", ["portico", "demo"])
+    with pytest.raises(SystemExit, match="Aborted"):
+        __main__.main()
