@@ -180,6 +180,16 @@ def test_it_can_be_purged(purge: Purge) -> None:
         assert bodies(own)[3:] == [b"body 3", b"body 4"]
 
 
+def test_a_long_head_is_not_known() -> None:
+    """Heads of one form are known when they come first: each would be kept, with as much as a service says in it."""
+    sizes = [10, *[5000] * 5]
+    own_lines = [("Cache-Control: max-age=60", f'ETag: "{n}"', "X-Long: " + "a" * size) for n, size in enumerate(sizes)]
+    with scene(*[reply(f"body {number}", date(), *lines) for number, lines in enumerate(own_lines)]) as own:
+        ask(own, *[get(f"/{number}") for number in range(6)])
+        assert not caches_of(own).known
+        assert statuses(own) == [STORED] * 6
+
+
 def test_errors_are_stored_as_before() -> None:
     with scene(*replies(6, status="404 Not Found")) as own:
         ask(own, *[get(f"/{number}") for number in range(6)])

@@ -612,6 +612,19 @@ def test_what_a_service_takes_for_a_guarded_path_is_guarded(path: str, read: Cal
             assert name == "guard" + each
 
 
+def test_heads_that_are_remembered_keep_no_matches_that_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of many hosts are, for all connections: of each host they know what was found since its last request."""
+    monkeypatch.setattr(module, "_ENTRIES", 10)
+    matcher = Matcher(router(("/", {})))
+    heads = [request(host) for number in range(50) for host in (b"host%d.example" % number, b"%0300d" % number)]
+    for head in heads:
+        for number in range(8):
+            assert found(matcher, head, b"/%d" % number) == "a"
+    assert 0 < sum(len(head.known.matches) for head in heads) <= 20
+    for head in heads:
+        assert found(matcher, head, b"/0") == "a"
+
+
 def test_long_paths_reduce_how_many_entries_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_BYTES", 20_000)
     matcher, asking = Matcher(router(("/", {}))), request()

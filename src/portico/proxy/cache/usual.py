@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from portico.proxy.cache.cache import Cache
 
 _MOST: Final = 1024
+_HEAD_SIZE: Final = 4096
+"""Bytes of a head: those that come once are among the known, too, and would take as much as services say in them."""
 _ERRORS: Final = 400
 _STORED: Final = forward_line(URI_MISS, is_stored=True)
 _NEEDED: Final = frozenset({b"content-length", b"date"})
@@ -58,7 +60,7 @@ class Known:
 
 
 class KnownHeads(dict[ResponseHead, Known]):
-    """What is known of heads that came more than once."""
+    """What is known of heads that came more than once, or have the form of others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +74,7 @@ class KnownHeads(dict[ResponseHead, Known]):
         """Remember what was decided about a head, if that holds for all who ask, or for all without credentials."""
         names = head.fields.names
         is_for_many = stored.is_open and (stored.is_shared or stored.asker is None)
-        if not is_for_many or head.status >= _ERRORS or not 0 < head.framing <= PIECE:
+        if not is_for_many or len(head.raw) > _HEAD_SIZE or head.status >= _ERRORS or not 0 < head.framing <= PIECE:
             return
         if not _NEEDED.issubset(names) or _NO_VARY_SEARCH in names:
             return
@@ -172,7 +174,7 @@ class UsualFetching(PlainFetching):
         return True
 
     def _decide(self, head: ResponseHead, now: float, size: int) -> Decision:
-        is_repeated = bool(head.passed)  # it went to a client before
+        is_repeated = bool(head.passed)  # it went to a client before, or has the form of one that did
         decision = super()._decide(head, now, size)
         if is_repeated and decision.stored is not None:
             self.cache.known.learn(self.cache.rules, head, decision.stored)

@@ -148,7 +148,8 @@ class Matcher:
             found = self._found(route, path, depth, is_bare=depth == len(segments))
         else:
             found = RouteMatch(route, None, path.decode(), path)
-        if is_lasting and len(path) <= _ENTRY_SIZE and request.method != b"OPTIONS" and not reads_fields:
+        is_short = len(path) <= _ENTRY_SIZE and len(request.host) <= _ENTRY_SIZE
+        if is_lasting and is_short and request.method != b"OPTIONS" and not reads_fields:
             self._remember(request, path, found)
         return found
 
@@ -197,6 +198,9 @@ class Matcher:
         self._size += size
 
     def _rotate(self) -> None:
+        for matches in self._old.values():
+            matches.clear()  # heads that are remembered refer to them
+        self._old.clear()
         self._old, self._young = self._young, {}
         self._count = self._size = 0
 
